@@ -1,0 +1,60 @@
+# policyscope: `make demo` shows what it does, `make check` is what must pass before a change lands.
+
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+# Every install, the isolated build of the package itself included, takes the pinned versions.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Versions are chosen in constraints.txt, not announced by the tool.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help:
+	@echo 'make demo    train, record, decompose, explain and intervene on a CartPole agent; writes a report'
+	@echo 'make test    all tests'
+	@echo 'make check   format, lint, types, floors and tests'
+	@echo 'make format  rewrite the code as the formatter and the linter want it'
+	@echo 'make bench   every benchmark, one after another'
+	@echo 'make clean   remove the virtual environment and caches'
+
+demo: .venv/runtime.stamp
+	$(BIN)/policyscope demo
+
+test: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: .venv/dev.stamp
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch goes first and alone, by its exact pin: a range resolved together with the rest could pick
+# another build of it, several gigabytes larger.
+.venv/runtime.stamp: pyproject.toml constraints.txt
+	@echo 'Installing into .venv: about a minute, this once.'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/dev.stamp: .venv/runtime.stamp
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

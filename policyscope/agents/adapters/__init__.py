@@ -1,0 +1,1 @@
+"""One file per ecosystem that agents come from."""

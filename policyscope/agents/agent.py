@@ -1,0 +1,82 @@
+"""An agent: a torch module, and how it turns observations into actions."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from policyscope.agents.noise import Noise
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What one step of an agent gave, for every row."""
+
+    action: Shaped[np.ndarray, "row ..."]
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the agent says beside its action: `logits`, `values`, `mean`; each [row, …]."""
+    state: Any = None
+    """Recurrent state to hand to the next step; None where the agent has none."""
+
+
+class Agent(ABC):
+    """A torch module and how to act with it.
+
+    Adapters implement `act`; recurrent ones also `initial_state` and `reset_state`. `module` must
+    be the module whose forward `act` runs: hooks are bound to it.
+    """
+
+    module: nn.Module
+    name: str = "agent"
+    algorithm: str = "unknown"
+    environment: str | None = None
+    """The environment it was made for, where the file says so."""
+
+    @abstractmethod
+    def act(self, observation: Tensor, state: Any, noise: Noise | None) -> Acted:
+        """Acts once for every row; without `noise` it takes the most likely action."""
+
+    def initial_state(self, rows: int) -> Any:
+        """The recurrent state at the start of an episode, for `rows` rows."""
+        return None
+
+    def reset_state(self, state: Any, rows: Int[np.ndarray, " begun"]) -> Any:
+        """`state` with these rows put back to the start of an episode."""
+        return state
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        first = next(self.module.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the module has learnt."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when any weight changes (sha256)."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def choose(logits: Float[Tensor, "row action"], noise: Noise | None) -> Int[np.ndarray, " row"]:
+    """One action per row: the most likely, or with noise a sample from softmax(logits).
+
+    Samples by the Gumbel-max trick, so two policies that share their noise differ in their action
+    only where their logits truly differ (Maddison, Tarlow & Minka, arXiv 1411.0030, section 2).
+    """
+    if noise is not None:
+        logits = logits - torch.log(-torch.log(noise.uniform(logits.shape[-1]).to(logits.device)))
+    return logits.argmax(-1).cpu().numpy()
+

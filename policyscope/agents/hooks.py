@@ -1,0 +1,214 @@
+"""Reading and writing activations at sites, only inside a `with` and only in our own forward.
+
+A read keeps the activation as the rest of the network sees it, that is after the edits at the same
+site. Hooks are registered on entering the `with`, removed on leaving it whatever happens, and
+do nothing unless the forward was started by `Hooks.run`: other users of the module never notice.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from policyscope.address import Side, Site
+from policyscope.errors import InvalidInput, UnknownName
+
+Result = TypeVar("Result")
+EditFunction = Callable[[Tensor, Mapping[Site, Tensor]], Tensor]
+"""Takes the activation and what was read so far in this forward; returns the new activation."""
+
+
+def leaves(value: Any) -> list[Tensor]:
+    """The tensors of a nested tuple, list or dict, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [leaf for item in value.values() for leaf in leaves(item)]
+    if isinstance(value, tuple | list):
+        return [leaf for item in value for leaf in leaves(item)]
+    return []
+
+
+def with_leaf(value: Any, index: int, new: Tensor) -> Any:
+    """`value` with its tensor number `index` replaced; containers keep their types."""
+    counter = iter(range(len(leaves(value))))
+
+    def rebuild(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return new if next(counter) == index else item
+        if isinstance(item, Mapping):
+            return type(item)({key: rebuild(part) for key, part in item.items()})  # pyright: ignore
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            return type(item)(*(rebuild(part) for part in item))
+        if isinstance(item, tuple | list):
+            return type(item)(rebuild(part) for part in item)
+        return item
+
+    return rebuild(value)
+
+
+def check_sites(module: nn.Module, sites: Iterable[Site]) -> None:
+    """Raises UnknownName with a suggestion for the first site whose module does not exist."""
+    paths = dict(module.named_modules())
+    for site in sites:
+        if site.path not in paths:
+            raise UnknownName.among("site", site.path, [path for path in paths if path])
+
+
+class Hooks:
+    """The reads and edits of one module, alive inside a `with`.
+
+    `reads` are kept in `values` after each `run`. `edits` change the activation at their site; an
+    edit may use what was read earlier in the same forward (its site must then be among `reads`).
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        reads: Iterable[Site] = (),
+        edits: Mapping[Site, EditFunction] | None = None,
+    ) -> None:
+        self.module = module
+        self.reads = tuple(dict.fromkeys(reads))
+        self.edits = dict(edits or {})
+        self.values: dict[Site, Tensor] = {}
+        self.copied: set[Site] = set()
+        """Reads that are cloned, because something later in the forward writes into them."""
+        self._armed = False
+        self._calls: dict[str, int] = {}
+        self._versions: dict[Site, int] = {}
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        check_sites(module, {*self.reads, *self.edits})
+
+    def __enter__(self) -> "Hooks":
+        modules = dict(self.module.named_modules())
+        wanted: dict[tuple[str, Side], list[Site]] = {}
+        for site in dict.fromkeys((*self.edits, *self.reads)):
+            wanted.setdefault((site.path, site.side), []).append(site)
+        for path in dict.fromkeys(path for path, _ in wanted):
+            module = modules[path]
+            entering = wanted.get((path, "in"), [])
+            # The pre-hook also counts the calls, so every touched module has one.
+            self._handles.append(
+                module.register_forward_pre_hook(self._before(path, entering), with_kwargs=True)
+            )
+            if (path, "out") in wanted:
+                hook = self._after(path, wanted[path, "out"])
+                self._handles.append(module.register_forward_hook(hook))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Calls `function` with reads and edits at work, and returns what it returned.
+
+        Raises InvalidInput when a site was not reached, or was reached several times and does not
+        say which time it means.
+        """
+        self.values.clear()
+        self._versions.clear()
+        self._calls.clear()
+        self._armed = True
+        try:
+            result = function(*arguments)
+        finally:
+            self._armed = False
+        self._check_run()
+        return result
+
+    def _before(self, path: str, sites: list[Site]) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if not self._armed:
+                return None
+            call = self._calls.get(path, 0)
+            self._calls[path] = call + 1
+            value, changed = self._visit(sites, call, (args, kwargs))
+            return value if changed else None
+
+        return hook
+
+    def _after(self, path: str, sites: list[Site]) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            if not self._armed:
+                return None
+            value, changed = self._visit(sites, self._calls[path] - 1, output)
+            return value if changed else None
+
+        return hook
+
+    def _visit(self, sites: list[Site], call: int, value: Any) -> tuple[Any, bool]:
+        changed = False
+        for site in sites:
+            if site.call is not None and site.call != call:
+                continue
+            tensors = leaves(value)
+            index = self._index(site, len(tensors))
+            tensor = tensors[index]
+            if site in self.edits:
+                edited = self.edits[site](tensor, self.values)
+                if edited is not tensor:
+                    value, tensor, changed = with_leaf(value, index, edited), edited, True
+            if site in self.reads:
+                self._keep(site, tensor)
+        return value, changed
+
+    def _keep(self, site: Site, tensor: Tensor) -> None:
+        if site in self.copied:
+            tensor = tensor.clone()
+        self.values[site] = tensor
+        if not tensor.is_inference():
+            self._versions[site] = tensor._version
+
+    @staticmethod
+    def _index(site: Site, count: int) -> int:
+        if site.index is None and count == 1:
+            return 0
+        if site.index is None:
+            names = ", ".join(f"{site.path}:{site.side}.{i}" for i in range(count))
+            raise InvalidInput(f"Site '{site}' holds {count} tensors. Say which: {names or 'none'}.")
+        if site.index >= count:
+            raise InvalidInput(f"Site '{site}' asks for tensor {site.index}; there are {count}.")
+        return site.index
+
+    def _check_run(self) -> None:
+        for site in (*self.reads, *self.edits):
+            calls = self._calls.get(site.path, 0)
+            if calls <= (site.call or 0):
+                raise InvalidInput(
+                    f"Site '{site}' was not reached: its module ran {calls} times in this step."
+                    + (" Its parent may use its weights directly." if calls == 0 else "")
+                )
+            if calls > 1 and site.call is None:
+                names = " or ".join(
+                    str(Site(site.path, site.side, site.index, call)) for call in range(calls)
+                )
+                raise InvalidInput(
+                    f"Site '{site}' is reached {calls} times in one step. Say which: {names}."
+                )
+        for site, version in self._versions.items():
+            if self.values[site]._version != version:
+                self.copied.add(site)
+                raise OverwrittenRead(site)
+
+
+class OverwrittenRead(InvalidInput):
+    """A read activation was written into later in the same forward.
+
+    The site is cloned from the next run on; a caller that can simply runs again.
+    """
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(
+            f"Site '{site}' is overwritten in place later in the same step. "
+            "Run once more: from now on its value is copied when it is read."
+        )

@@ -1,0 +1,147 @@
+"""Opening an agent from what a user can name: a file, `zoo:NAME` or `module:function`.
+
+A file is untrusted: only formats that hold plain numbers are opened, and the architecture comes
+from our own list, never from the file.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.agent import Agent
+from policyscope.agents.architectures import ARCHITECTURES
+from policyscope.errors import CorruptFile, InvalidInput, NewerFormat, UnknownName, UntrustedFile
+from policyscope.registry import Registry
+
+SCHEMES: Registry[Callable[[str], Agent]] = Registry("agent scheme", "policyscope.agents")
+"""Scheme -> function that opens what stands behind the colon."""
+
+AGENT_FORMAT = 1
+HEADER = "policyscope.agent"
+CHECKPOINTS = (".zip", ".pt", ".pth", ".ckpt", ".tar", ".safetensors")
+
+
+def open_agent(spec: str) -> Agent:
+    """The agent that `spec` names: a path, `zoo:NAME` or `module:function`.
+
+    Raises UnknownName, CorruptFile, NewerFormat, UntrustedFile or InvalidInput, each saying what
+    was given and what can be opened.
+    """
+    scheme, _, rest = spec.partition(":")
+    if rest and scheme in SCHEMES.names():
+        return SCHEMES.get(scheme)(rest)
+    if Path(spec).suffix in CHECKPOINTS or Path(spec).exists():
+        return open_file(Path(spec))
+    if rest:
+        return call_function(scheme, rest)
+    raise InvalidInput(
+        f"{spec!r} is not an agent: there is no such file. "
+        "Give a .safetensors file written by policyscope, zoo:NAME, or module:function."
+    )
+
+
+def open_file(path: Path) -> Agent:
+    """The agent in a safetensors file that `save_agent` wrote."""
+    if not path.is_file():
+        raise UnknownName(f"There is no agent file {str(path)!r}.")
+    if path.suffix != ".safetensors":
+        raise UntrustedFile(
+            f"Cannot open {path.name!r}: {path.suffix or 'such'} files can hold code, and only "
+            ".safetensors files written by policyscope are opened from disk. Write a function "
+            "that builds the network and loads its weights, and pass it as module:function."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise CorruptFile(f"{str(path)!r} is not a readable safetensors file: {error}") from error
+    if header is None:
+        raise InvalidInput(
+            f"{str(path)!r} holds weights but does not say of which network. Write a function that "
+            "builds the network and loads them, and pass it as module:function."
+        )
+    if header["format"] > AGENT_FORMAT:
+        raise NewerFormat(
+            f"{str(path)!r} has agent format {header['format']}; this policyscope reads up to "
+            f"{AGENT_FORMAT}. Upgrade policyscope."
+        )
+    module = ARCHITECTURES.get(header["architecture"])(**header["arguments"])
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CorruptFile(f"{str(path)!r}: weights do not fit the network it names: {error}") from error
+    return TorchAgent(
+        module,
+        head=header["head"],
+        name=header["name"],
+        algorithm=header["algorithm"],
+        environment=header["environment"],
+    )
+
+
+def save_agent(
+    path: Path,
+    module: nn.Module,
+    *,
+    architecture: str,
+    arguments: dict[str, Any],
+    head: str = "logits",
+    name: str = "agent",
+    algorithm: str = "unknown",
+    environment: str | None = None,
+) -> None:
+    """Writes the weights with a header that names the network, whole or not at all."""
+    header = {
+        "format": AGENT_FORMAT,
+        "architecture": architecture,
+        "arguments": arguments,
+        "head": head,
+        "name": name,
+        "algorithm": algorithm,
+        "environment": environment,
+    }
+    weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(save(weights, {HEADER: json.dumps(header)}))
+    temporary.replace(path)
+
+
+def call_function(module_name: str, function_name: str) -> Agent:
+    """The agent that `module:function` returns: an Agent, or a module whose forward gives logits."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.split(".")[0] != error.name.split(".")[0]:
+            raise
+        known = [f"{scheme}:…" for scheme in SCHEMES.names()]
+        raise UnknownName(
+            f"No agent scheme and no importable module called {module_name!r}. "
+            f"Known schemes: {', '.join(known)}, or module:function on the import path."
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        names = [name for name, value in vars(module).items() if callable(value)]
+        raise UnknownName.among(f"function in module {module_name!r}", function_name, names)
+    made = function()
+    if isinstance(made, Agent):
+        return made
+    if isinstance(made, nn.Module):
+        return TorchAgent(made, name=f"{module_name}:{function_name}")
+    raise InvalidInput(
+        f"{module_name}:{function_name} returned {type(made).__name__}; expected a "
+        "policyscope Agent, or a torch module whose forward gives logits [row, action]."
+    )

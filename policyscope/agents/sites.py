@@ -1,0 +1,87 @@
+"""Listing what can be read inside an agent, with shapes, from one probing forward."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from policyscope.address import Side, Site
+from policyscope.agents.agent import Agent
+from policyscope.agents.hooks import leaves
+
+
+@dataclass(frozen=True)
+class SiteInfo:
+    """One place where an activation can be read or edited."""
+
+    site: Site
+    shape: tuple[int, ...]
+    """Without the row axis."""
+    dtype: str
+    role: str
+    """`observation`, the name of an output such as `logits`, or `hidden`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `inspect --json`."""
+        return {
+            "address": str(self.site),
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "role": self.role,
+        }
+
+
+def list_sites(agent: Agent, observation: Tensor) -> list[SiteInfo]:
+    """Every site of the agent in the order it is reached, seen by acting once on `observation`.
+
+    `observation` is [row, …]. Only the module's own children are listed, not the whole module.
+    """
+    reached: list[tuple[str, Side, int, list[Tensor]]] = []
+    calls: dict[str, int] = {}
+    handles = []
+
+    def listen(path: str, module: nn.Module) -> None:
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            calls[path] = calls.get(path, 0) + 1
+            reached.append((path, "in", calls[path] - 1, leaves((args, kwargs))))
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            reached.append((path, "out", calls[path] - 1, leaves(output)))
+
+        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(module.register_forward_hook(after))
+
+    for path, module in agent.module.named_modules():
+        if path:
+            listen(path, module)
+    try:
+        with torch.no_grad():
+            acted = agent.act(observation, agent.initial_state(len(observation)), None)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    def role(tensor: Tensor) -> str:
+        if tensor.data_ptr() == observation.data_ptr():
+            return "observation"
+        for name, output in acted.outputs.items():
+            if tensor.data_ptr() == output.data_ptr():
+                return name
+        return "hidden"
+
+    return [
+        SiteInfo(
+            site=Site(
+                path,
+                side,
+                index if len(tensors) > 1 else None,
+                call if calls[path] > 1 else None,
+            ),
+            shape=tuple(tensor.shape[1:]),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            role=role(tensor),
+        )
+        for path, side, call, tensors in reached
+        for index, tensor in enumerate(tensors)
+    ]

@@ -1,0 +1,56 @@
+"""The ReLU dictionary with an L1 penalty: the sparse transcoder of the multiscale CartPole study.
+
+    c = relu(W_e x + b_e)      ŷ = W_d c + b_d      loss = mean over steps of ‖ŷ − y‖² + λ‖c‖₁
+
+with no constraint on the decoder and torch's default initialization, as the source has it. As an
+autoencoder it is the one of Bricken et al. 2023 without the tied bias and the unit norm.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary
+
+
+@DICTIONARIES.register("relu")
+@dataclass(eq=False)
+class ReLU(Dictionary):
+    """Features are the positive parts of affine readings; an L1 penalty makes them sparse."""
+
+    width: int = field(metadata={"help": "number of features"})
+    penalty: float = field(default=1e-5, metadata={"help": "weight λ of the L1 norm of the codes"})
+
+    def initialize(self, generator: torch.Generator) -> None:
+        self.encoder = nn.Sequential(default_linear(self.d_in, self.width, generator), nn.ReLU())
+        self.decoder = default_linear(self.width, self.d_out, generator)
+
+    def encode(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... feature"]:
+        return self.encoder(x)
+
+    def decode(self, z: Float[Tensor, "... feature"]) -> Float[Tensor, "... unit"]:
+        return self.decoder(z)
+
+    def directions(self) -> Float[Tensor, "feature unit"]:
+        return self.decoder.weight.detach().T
+
+    def loss(
+        self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        codes = self.encode(x)
+        mse = (self.decode(codes) - y).square().sum(-1).mean()
+        l1 = codes.abs().sum(-1).mean()
+        return mse + self.penalty * l1, {"mse": mse, "l1": l1}
+
+
+def default_linear(d_in: int, d_out: int, generator: torch.Generator) -> nn.Linear:
+    """`nn.Linear(d_in, d_out)` as torch draws it by default, but from `generator`."""
+    layer = skip_init(nn.Linear, d_in, d_out)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(d_in)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer

@@ -1,0 +1,73 @@
+"""Gymnasium's vectorised CartPole, with rows that begin their episodes one by one.
+
+Gymnasium's CartPoleVectorEnv draws all initial states from one stream and resets by itself. Here
+each row's initial state is the one that `gymnasium.make("CartPole-v1").reset(seed=s)` would give,
+so an episode is the same alone and among a thousand others.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from jaxtyping import Float, Int
+
+from policyscope.envs.environment import Environment, Transition
+
+STEP_LIMITS = {"CartPole-v0": 200, "CartPole-v1": 500}
+
+
+@lru_cache(maxsize=4096)
+def initial_state(seed: int) -> Float[np.ndarray, " 4"]:
+    """The state that CartPole's own reset(seed=seed) draws."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+    return generator.uniform(low=-0.05, high=0.05, size=(4,))
+
+
+class CartPole(Environment):
+    """CartPole-v0 and -v1, `arguments` as in CartPoleVectorEnv (`sutton_barto_reward`)."""
+
+    def __init__(self, id: str, rows: int, **arguments: Any) -> None:
+        limit = STEP_LIMITS[id]
+        self._env = CartPoleVectorEnv(num_envs=rows, max_episode_steps=limit, **arguments)
+        self._env.reset(seed=0)
+        self.id = id
+        self.arguments = arguments
+        self.rows = rows
+        self.observation_space = self._env.single_observation_space
+        self.action_space = self._env.single_action_space
+        self._write_observation()
+
+    def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
+        """Begins an episode in each of `rows`; see Environment."""
+        states = self._state
+        states[:, rows] = np.stack([initial_state(int(seed)) for seed in seeds], axis=1)
+        self._env.steps[rows] = 0
+        self.observation[rows] = states[:, rows].T
+
+    def step(self, action: Int[np.ndarray, " row"]) -> Transition:
+        """Acts once in every row; see Environment."""
+        self.observation, reward, terminated, truncated, _ = self._env.step(action)
+        # Rows that ended wait for our reset; the environment's own would draw from its stream.
+        self._env.prev_done = np.zeros(self.rows, np.bool_)
+        return Transition(reward, terminated, truncated & ~terminated)
+
+    def keep(self, rows: Int[np.ndarray, " kept"]) -> bool:
+        """Goes on with these rows only; see Environment."""
+        state, steps = self._state[:, rows].copy(), self._env.steps[rows].copy()
+        self.rows = self._env.num_envs = len(rows)
+        self._env.action_space = gymnasium.vector.utils.batch_space(self.action_space, self.rows)
+        self._env.state = state
+        self._env.steps = steps
+        self._env.prev_done = np.zeros(self.rows, np.bool_)
+        self._write_observation()
+        return True
+
+    @property
+    def _state(self) -> np.ndarray:
+        return cast(np.ndarray, self._env.state)
+
+    def _write_observation(self) -> None:
+        self.observation = np.ascontiguousarray(self._state.T, np.float32)

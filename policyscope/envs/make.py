@@ -1,0 +1,49 @@
+"""Making rows of an environment by its name: its own vector form first, then Gymnasium's."""
+
+from typing import Any
+
+import gymnasium
+
+from policyscope.envs.cartpole import STEP_LIMITS, CartPole
+from policyscope.envs.environment import Environment
+from policyscope.envs.vector import GymnasiumRows
+from policyscope.errors import InvalidInput, MissingExtra, UnknownName
+
+EXTRAS = {"Box2D": "box2d", "box2d": "box2d", "mujoco": "mujoco", "ale_py": "atari"}
+
+
+def make(id: str, rows: int, *, processes: bool = False, **arguments: Any) -> Environment:
+    """`rows` copies of the environment `id`, made with `arguments`.
+
+    `processes` gives every row a process of its own where the environment has no vector form.
+    Raises UnknownName for an id nobody registered, InvalidInput for arguments it does not take.
+    """
+    if rows < 1:
+        raise InvalidInput(f"rows is {rows}; expected at least 1.")
+    check_id(id)
+    if id in STEP_LIMITS and set(arguments) <= {"sutton_barto_reward"}:
+        return CartPole(id, rows, **arguments)
+    try:
+        return GymnasiumRows(id, rows, processes=processes, **arguments)
+    except TypeError as error:
+        raise InvalidInput(f"{id} cannot be made with {arguments}: {error}") from error
+    except gymnasium.error.DependencyNotInstalled as error:
+        package = str(error).split()[0]
+        raise MissingExtra.of(package, EXTRAS.get(package, "all-envs")) from error
+    except gymnasium.error.Error as error:
+        raise InvalidInput(f"{id} cannot be made: {error}") from error
+
+
+def check_id(id: str) -> None:
+    """Raises UnknownName with a suggestion when no environment is registered as `id`.
+
+    `module:Name-v0` imports the module first, as Gymnasium does.
+    """
+    module, _, name = id.rpartition(":")
+    if module:
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise UnknownName(f"Environment {id!r} wants module {module!r}: {error}") from error
+    if name not in gymnasium.registry:
+        raise UnknownName.among("environment", name, gymnasium.registry)

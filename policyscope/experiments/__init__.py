@@ -1,0 +1,1 @@
+"""What changing a feature does to the agent, with intervals."""

@@ -1,0 +1,1 @@
+"""What each feature of a dictionary means, with evidence."""

@@ -1,0 +1,1 @@
+"""Ways to put a feature into words."""

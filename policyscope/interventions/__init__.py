@@ -1,0 +1,1 @@
+"""Edits of activations as values that compose."""

@@ -1,0 +1,116 @@
+"""Edits of what features say: the shared arithmetic of clamp, scale and ablate.
+
+The dictionary's code z of the activation becomes z′, and the activation gains
+decode(z′) − decode(z). What the dictionary fails to explain stays untouched, so an edit changes
+what the feature says and nothing else. (Error-preserving splices: Marks et al., arXiv 2403.19647,
+section 3.1.)
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from policyscope.address import Site
+from policyscope.dictionaries.feature import Feature, Owner
+from policyscope.interventions.intervention import Batched, Edit, Values
+from policyscope.interventions.target import reads_of, writes_of
+
+
+def by_position(activation: Tensor) -> Tensor:
+    """The activation with its units last: maps [row, channel, height, width] become positions."""
+    return activation.movedim(1, -1) if activation.dim() == 4 else activation
+
+
+def by_channel(activation: Tensor) -> Tensor:
+    """Undoes `by_position`."""
+    return activation.movedim(-1, 1) if activation.dim() == 4 else activation
+
+
+def code_of(dictionary: Owner, activation: Tensor, values: Values) -> Tensor:
+    """The dictionary's code at the moment it is edited.
+
+    A transcoder reads what was kept earlier in this forward; an SAE reads the very activation that
+    is being edited, after the edits before it.
+    """
+    same = dictionary.reads == dictionary.writes
+    return dictionary.encode(by_position(activation if same else values[reads_of(dictionary)]))
+
+
+@dataclass(frozen=True, eq=False)
+class CodeEdit(Edit):
+    """Sets one feature to `value`, or multiplies it by `factor` where `value` is NaN."""
+
+    feature: Feature
+    value: Float[Tensor, "..."]
+    factor: Float[Tensor, "..."]
+    verb: str
+
+    @property
+    def site(self) -> Site:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return writes_of(self.feature.dictionary)
+
+    @property
+    def requires(self) -> tuple[Site, ...]:
+        return (reads_of(self.feature.dictionary),)
+
+    @property
+    def rows(self) -> int | None:
+        shape = torch.broadcast_shapes(self.value.shape, self.factor.shape)
+        return shape[0] if shape else None
+
+    def of_row(self, row: int) -> "CodeEdit":
+        if self.rows is None:
+            return self
+        value, factor = torch.broadcast_tensors(self.value, self.factor)
+        return CodeEdit(self.feature, value[row], factor[row], self.verb)
+
+    @property
+    def family(self) -> Hashable:
+        return ("code", id(self.feature.dictionary))
+
+    def batch(self, edits: Sequence[Edit | None]) -> "BatchedCode":
+        return BatchedCode([edit if isinstance(edit, CodeEdit) else None for edit in edits])
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.feature.address}"
+
+
+class BatchedCode(Batched):
+    """A value and a factor for every feature and condition."""
+
+    def __init__(self, edits: Sequence[CodeEdit | None]) -> None:
+        first = next(edit for edit in edits if edit is not None)
+        self.dictionary: Owner = first.feature.dictionary
+        self.set: Bool[Tensor, "condition feature"] = torch.zeros(
+            len(edits), len(self.dictionary), dtype=torch.bool
+        )
+        self.value = torch.zeros(len(edits), len(self.dictionary))
+        self.factor = torch.ones(len(edits), len(self.dictionary))
+        for condition, edit in enumerate(edits):
+            if edit is None:
+                continue
+            column = edit.feature.index
+            if torch.isnan(edit.value):
+                self.factor[condition, column] = edit.factor
+            else:
+                self.set[condition, column] = True
+                self.value[condition, column] = edit.value
+        self.active = self.set.any(1) | (self.factor != 1).any(1)
+
+    def gather(self, condition: Int[Tensor, " row"]) -> None:
+        device = condition.device
+        self._set = self.set.to(device)[condition]
+        self._value = self.value.to(device)[condition]
+        self._factor = self.factor.to(device)[condition]
+
+    def edit(self, activation: Tensor, values: Values) -> Tensor:
+        code = code_of(self.dictionary, activation, values)
+        shape = (len(code), *(1,) * (code.dim() - 2), code.shape[-1])
+        wanted = torch.where(
+            self._set.view(shape), self._value.view(shape), code * self._factor.view(shape)
+        )
+        change = self.dictionary.decode(wanted) - self.dictionary.decode(code)
+        return activation + by_channel(change).to(activation.dtype)

@@ -1,0 +1,87 @@
+"""Steering: h + α·w, a direction added to an activation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from policyscope.address import Site
+from policyscope.errors import InvalidInput
+from policyscope.dictionaries.feature import Feature
+from policyscope.interventions.intervention import Batched, Edit, Intervention, Values
+from policyscope.interventions.target import Target, resolve, writes_of
+
+
+def steer(
+    target: Target,
+    alpha: float | Float[Tensor, " row"] | Sequence[float],
+    direction: Float[Tensor, " unit"] | None = None,
+) -> Intervention:
+    """Adds α·w at the site a dictionary writes to; w is the feature's direction.
+
+    `target` is a feature, or a site together with a `direction`. `alpha` is in units of the
+    direction, one number or one per row. α = 0 leaves rollouts bit-identical.
+    """
+    aim = resolve(target)
+    if isinstance(aim, Feature):
+        site, label = writes_of(aim.dictionary), str(aim.address)
+        direction = aim.direction if direction is None else direction
+    elif isinstance(aim, Site) and direction is not None:
+        site, label = aim, str(aim)
+    else:
+        raise InvalidInput("steer needs a feature, or a site together with a direction.")
+    alphas = torch.as_tensor(alpha, dtype=torch.float32)
+    if alphas.dim() > 1 or not torch.isfinite(alphas).all():
+        raise InvalidInput(f"alpha is {alpha!r}; expected one finite number, or one per row.")
+    if not torch.isfinite(direction).all():
+        raise InvalidInput(f"The direction to steer {label} along holds NaN or Inf.")
+    return Intervention((Steer(site, direction.detach().float(), alphas, label),))
+
+
+@dataclass(frozen=True, eq=False)
+class Steer(Edit):
+    """h + α·w at one site."""
+
+    site: Site
+    direction: Float[Tensor, " unit"]
+    alpha: Float[Tensor, "..."]
+    label: str
+
+    @property
+    def rows(self) -> int | None:
+        return len(self.alpha) if self.alpha.dim() else None
+
+    def of_row(self, row: int) -> "Steer":
+        return Steer(self.site, self.direction, self.alpha[row], self.label) if self.rows else self
+
+    @property
+    def family(self) -> tuple[str, int]:
+        return ("steer", len(self.direction))
+
+    def batch(self, edits: Sequence[Edit | None]) -> "BatchedSteer":
+        return BatchedSteer([edit if isinstance(edit, Steer) else None for edit in edits])
+
+    def __str__(self) -> str:
+        alpha = f"{float(self.alpha):+g}" if self.rows is None else f"{self.rows} strengths"
+        return f"steer {self.label} {alpha}"
+
+
+class BatchedSteer(Batched):
+    """One vector per condition, looked up once per assignment and added to all rows together."""
+
+    def __init__(self, edits: Sequence[Steer | None]) -> None:
+        units = next(len(edit.direction) for edit in edits if edit is not None)
+        self.vectors = torch.zeros(len(edits), units)
+        for vector, edit in zip(self.vectors, edits, strict=True):
+            if edit is not None:
+                vector.copy_(edit.alpha * edit.direction)
+        self.active = self.vectors.abs().sum(1) > 0
+
+    def gather(self, condition: Int[Tensor, " row"]) -> None:
+        self._added = self.vectors.to(condition.device)[condition]
+
+    def edit(self, activation: Tensor, values: Values) -> Tensor:
+        added = self._added.to(activation.dtype)
+        return activation + added.view(*added.shape, *(1,) * (activation.dim() - 2))

@@ -1,0 +1,1 @@
+"""What happened, aligned step by step, on disk."""

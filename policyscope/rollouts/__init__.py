@@ -1,0 +1,1 @@
+"""Acting: the one loop, and what drinks from it."""

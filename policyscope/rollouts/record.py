@@ -1,0 +1,227 @@
+"""Recording: a rollout whose blocks go to disk, resumable to the very step."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from policyscope.address import Site
+from policyscope.agents.agent import Agent
+from policyscope.agents.hooks import check_sites
+from policyscope.agents.sites import list_sites
+from policyscope.envs.environment import Environment
+from policyscope.envs.metric import Metric
+from policyscope.errors import DiskFull, InvalidInput, UnknownName
+from policyscope.progress import track
+from policyscope.recordings.block import Block
+from policyscope.recordings.format import ColumnSpec, Kind, RecordingHeader
+from policyscope.recordings.recording import Recording
+from policyscope.recordings.writer import RecordingWriter
+from policyscope.rollouts.rollout import Plan, rollout
+from policyscope.rollouts.rows import Job, Start
+from policyscope.rollouts.seeds import episode_seeds
+
+DType = Literal["float32", "float16"]
+
+MAX_ROWS = 256
+STEPS_PER_ROW = 1000
+"""Fewer rows than steps / 1000, so that long episodes are seen to their end and not only begun."""
+SHARD_ROWS = 16_384
+BLOCK_BYTES = 64 * 2**20
+
+KINDS: dict[str, Kind] = {
+    "observation": "observation",
+    "action": "action",
+    "reward": "reward",
+    "terminated": "flag",
+    "truncated": "flag",
+}
+
+
+def default_rows(steps: int | None, episodes: int | None) -> int:
+    """How many rows to act in: enough to be fast, few enough to see whole episodes."""
+    wanted = episodes if episodes is not None else (steps or 0) // STEPS_PER_ROW
+    return max(1, min(MAX_ROWS, wanted))
+
+
+def record_rollout(
+    agent: Agent,
+    make_environment: Callable[[int], Environment],
+    directory: Path,
+    *,
+    sites: Sequence[Site],
+    metrics: Sequence[Metric] = (),
+    steps: int | None = None,
+    episodes: int | None = None,
+    rows: int | None = None,
+    deterministic: bool = False,
+    seed: int = 0,
+    dtype: DType = "float32",
+    resume: bool = False,
+    about_agent: Mapping[str, Any] | None = None,
+) -> Recording:
+    """Records `steps` samples, or `episodes` whole episodes, of the agent acting.
+
+    With `resume` the recording in `directory` goes on up to the (possibly larger) number: the
+    unfinished episodes are replayed unseen to where they were cut, so an interrupted recording
+    ends up the same as an uninterrupted one. Sites, names, shapes and disk are checked before the
+    first step. Raises InvalidInput, UnknownName, NotFinite, DiskFull, EnvironmentFailed, InUse;
+    whatever was committed before stays readable.
+    """
+    check_amount(steps, episodes)
+    check_sites(agent.module, sites)
+    earlier = Recording.open(directory) if resume else None
+    if not resume and (directory / "recording.json").exists():
+        raise InvalidInput(
+            f"There is a recording in {directory} already. Go on with it (resume, perhaps to a "
+            "larger number of steps), or give another name."
+        )
+    if rows is None:
+        rows = earlier.header.rows if earlier else default_rows(steps, episodes)
+    environment = make_environment(rows)
+    try:
+        block_steps = check_sizes(agent, environment, sites, steps, dtype, directory)
+        starts, first, done = _beginning(earlier, rows, seed)
+        if (steps is not None and done >= steps) or (
+            episodes is not None and earlier is not None and len(earlier.episodes) >= episodes
+        ):
+            assert earlier is not None
+            return earlier
+        plan = Plan(
+            reads=sites,
+            metrics=metrics,
+            deterministic=deterministic,
+            seed=seed,
+            dtype=np.float16 if dtype == "float16" else np.float32,
+            block_steps=block_steps,
+            max_steps=None if steps is None else steps - done,
+        )
+        jobs = recording_jobs(seed, first, episodes)
+        if starts is None:
+            blocks = rollout(agent, environment, jobs, plan)
+        else:
+            full = [start or next(map(Start, jobs), None) for start in starts]
+            blocks = rollout(agent, environment, jobs, plan, full)
+        _write(blocks, directory, agent, environment, plan, resume, about_agent or {}, episodes, done)
+    finally:
+        environment.close()
+    return Recording.open(directory)
+
+
+def recording_jobs(seed: int, first: int, episodes: int | None) -> Iterator[Job]:
+    """Episode `first` and those after it, without end or up to `episodes`."""
+    numbers = itertools.count(first) if episodes is None else range(first, episodes)
+    start = episode_seeds("record", 1, seed).start
+    return (Job(number, start + number) for number in numbers)
+
+
+def check_amount(steps: int | None, episodes: int | None) -> None:
+    """Raises InvalidInput unless exactly one positive amount is given."""
+    if (steps is None) == (episodes is None):
+        raise InvalidInput("Say how much to record: either steps or episodes, not both.")
+    for name, amount in (("steps", steps), ("episodes", episodes)):
+        if amount is not None and amount < 1:
+            raise InvalidInput(f"{name} is {amount}; expected at least 1.")
+
+
+def check_sizes(
+    agent: Agent,
+    environment: Environment,
+    sites: Sequence[Site],
+    steps: int | None,
+    dtype: DType,
+    directory: Path,
+) -> int:
+    """How many steps one block holds, after checking that sites exist and the disk has room."""
+    observation = environment.observation_space.sample()[None]
+    known = list_sites(agent, torch.as_tensor(observation).to(agent.device))
+    shapes = {info.site: info.shape for info in known}
+    missing = [site for site in sites if site not in shapes and site.call is None and site.index is None]
+    for site in missing:
+        if site.path and not any(info.site.path == site.path for info in known):
+            raise UnknownName.among("site", str(site), [str(info.site) for info in known])
+    item = 2 if dtype == "float16" else 4
+    per_step = 64 + observation.nbytes + item * sum(int(np.prod(shapes.get(s, ()))) for s in sites)
+    needed = per_step * (steps or 0)
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DiskFull(
+            f"Recording {steps:,} steps of {per_step:,} bytes needs {needed / 1e9:.1f} GB; "
+            f"{place} has {free / 1e9:.1f} GB left. Record fewer steps or sites, or float16."
+        )
+    block_rows = min(SHARD_ROWS, BLOCK_BYTES // per_step)
+    return max(1, min(2048, block_rows // environment.rows))
+
+
+def _beginning(
+    earlier: Recording | None, rows: int, seed: int
+) -> tuple[list[Start | None] | None, int, int]:
+    """Where every row goes on, the next new episode, and how many samples there are."""
+    if earlier is None or earlier.steps == 0:
+        return None, 0, 0
+    jobs = {job.episode: job for job in itertools.islice(recording_jobs(seed, 0, None), rows)}
+    starts: list[Start | None] = [None] * rows
+    first = episode_seeds("record", 1, seed).start
+    for position in earlier.position():
+        if position.episode < 0:
+            starts[position.row] = Start(jobs[position.row])
+        elif not position.has_ended:
+            job = Job(position.episode, first + position.episode)
+            starts[position.row] = Start(job, position.next_step)
+    return starts, max(earlier.next_episode, rows), earlier.steps
+
+
+def _write(
+    blocks: Iterator[Block],
+    directory: Path,
+    agent: Agent,
+    environment: Environment,
+    plan: Plan,
+    resume: bool,
+    about_agent: Mapping[str, Any],
+    episodes: int | None,
+    done: int,
+) -> None:
+    first = next(blocks, None)
+    if first is None:
+        return
+    header = RecordingHeader(
+        columns=columns_of(first, plan),
+        agent={**about_agent, "name": agent.name, "fingerprint": agent.fingerprint()},
+        environment={"id": environment.id, "arguments": dict(environment.arguments)},
+        seed=plan.seed,
+        rows=environment.rows,
+        deterministic=plan.deterministic,
+        conditions=tuple(map(str, plan.conditions)),
+    )
+    total, unit = (episodes, "episodes") if episodes else (plan.max_steps, "steps")
+    with (
+        RecordingWriter(directory, header, resume=resume) as writer,
+        track("Recording", total, unit) as progress,
+    ):
+        for block in itertools.chain([first], blocks):
+            writer.write(block)
+            samples = int((block.episode >= 0).sum())
+            done += samples
+            progress.advance(len(block.ended) if episodes else samples, f"{done:,} steps")
+
+
+def columns_of(block: Block, plan: Plan) -> tuple[ColumnSpec, ...]:
+    """What the columns of a block are, for the header."""
+    units = {metric.name: metric.unit for metric in plan.metrics}
+    sites = {str(site) for site in plan.reads}
+
+    def kind(name: str) -> Kind:
+        if name in KINDS:
+            return KINDS[name]
+        return "site" if name in sites else "metric" if name in units else "output"
+
+    return tuple(
+        ColumnSpec(name, kind(name), str(array.dtype), array.shape[2:], units.get(name, ""))
+        for name, array in block.columns.items()
+    )

@@ -1,0 +1,291 @@
+"""The loop: an agent acts in all rows of an environment, read and edited on the way.
+
+    jobs ──▶ rows ──▶ observation ──▶ agent (reads, edits) ──▶ action ──▶ environment ──▶ rows …
+                          │                  │                                │
+                          └── metrics ───────┴──────────▶ block ◀─────────────┘
+
+Everything at step t of a block belongs together: the observation, the metrics read from it, the
+activations it caused, the action taken, and the reward and flags that action earned. The policy
+runs once per step for all rows. A row that ends takes the next job; its reset is never a sample.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from policyscope.address import Site
+from policyscope.agents.agent import Acted, Agent
+from policyscope.agents.hooks import Hooks, OverwrittenRead
+from policyscope.agents.noise import AddressedNoise
+from policyscope.envs.environment import Environment, Transition
+from policyscope.envs.metric import Metric, Step, read_metric
+from policyscope.errors import EnvironmentFailed
+from policyscope.interventions.intervention import Intervention
+from policyscope.interventions.program import Program
+from policyscope.recordings.block import Block
+from policyscope.recordings.episode import Episode
+from policyscope.rollouts.buffers import Buffers
+from policyscope.rollouts.rows import IDLE, Job, Rows, Start
+
+BASICS = ("observation", "action", "reward", "terminated", "truncated", "outputs")
+BLOCK_STEPS = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rollout reads, edits and keeps.
+
+    `keep` names the basic columns wanted in the blocks; `reads` and `metrics` are always kept.
+    `dtype` is how activations at `reads` are kept.
+    """
+
+    conditions: Sequence[Intervention] = (Intervention(),)
+    reads: Sequence[Site] = ()
+    metrics: Sequence[Metric] = ()
+    deterministic: bool = False
+    seed: int = 0
+    keep: tuple[str, ...] = BASICS
+    dtype: type[np.floating[Any]] = np.float32
+    block_steps: int = BLOCK_STEPS
+    max_steps: int | None = None
+    compact: bool = False
+    """Whether rows left without work may be dropped, where the environment can."""
+
+
+def rollout(
+    agent: Agent,
+    environment: Environment,
+    jobs: Iterable[Job],
+    plan: Plan | None = None,
+    starts: Sequence[Start | None] | None = None,
+) -> Iterator[Block]:
+    """Plays `jobs` in the rows of `environment`, and yields what happened block by block.
+
+    `starts` resumes: each row's unfinished episode is played again up to where it was cut, unseen,
+    and then goes on. Stops when all jobs have ended, or after `max_steps` samples. When the
+    environment raises, what was filled is yielded first, then EnvironmentFailed is raised.
+    """
+    plan = plan or Plan()
+    queue = iter(jobs)
+    if starts is None:
+        starts = [Start(job) for job in islice(queue, environment.rows)]
+    starts = [*starts, *[None] * (environment.rows - len(starts))]
+    program = Program(plan.conditions)
+    reads = tuple(dict.fromkeys((*plan.reads, *program.requires)))
+    with torch.no_grad(), Hooks(agent.module, reads, program.edits) as hooks:
+        loop = Loop(agent, environment, plan, program, hooks, Rows(list(starts), queue))
+        loop.begin([0 if start is None else start.done for start in starts])
+        yield from loop.play()
+
+
+@dataclass
+class Loop:
+    """The state of one running rollout."""
+
+    agent: Agent
+    environment: Environment
+    plan: Plan
+    program: Program
+    hooks: Hooks
+    rows: Rows
+    info: Mapping[str, Any] = field(default_factory=dict)
+    left: float = float("inf")
+
+    def begin(self, done: Sequence[int]) -> None:
+        """Starts every row, and replays the steps that are already recorded.
+
+        Rows begin one after the other so that all reach the end of their replay together.
+        """
+        plan, count = self.plan, self.environment.rows
+        self.left = float("inf") if plan.max_steps is None else plan.max_steps
+        self.noise = AddressedNoise(plan.seed, count, plan.block_steps)
+        self.state = self.agent.initial_state(count)
+        self._assign()
+        already = np.asarray(done)
+        longest = int(already.max(initial=0))
+        self._reset(np.arange(count))
+        for tick in range(longest):
+            late = np.flatnonzero(already == longest - tick)
+            if tick > 0 and len(late):
+                self._reset(late)
+            transition = self._world(self._act().action)
+            ended = np.flatnonzero(transition.terminated | transition.truncated)
+            if len(ended):
+                self._reset(ended)
+            self.rows.total_reward += np.where(already >= longest - tick, transition.reward, 0.0)
+            self.noise.advance()
+        if longest:
+            fresh = np.flatnonzero(already == 0)
+            if len(fresh):
+                self._reset(fresh)
+            self.rows.step[:] = already
+
+    def play(self) -> Iterator[Block]:
+        """Plays until no row has work left."""
+        pair = self._allocate()
+        while self.rows.active.any() and self.left > 0:
+            buffers, ended = pair[0], []
+            buffers.filled = 0
+            try:
+                while buffers.filled < self.plan.block_steps and self.left > 0:
+                    self._step(buffers, ended)
+                    if not self.rows.active.any():
+                        break
+            except EnvironmentFailed:
+                if buffers.filled:
+                    yield buffers.block(ended)
+                raise
+            yield buffers.block(ended)
+            pair = self._compacted() or pair[::-1]
+
+    def _step(self, buffers: Buffers, ended: list[Episode]) -> None:
+        plan, rows = self.plan, self.rows
+        observation = self.environment.observation
+        buffers.episode[buffers.filled] = rows.episode
+        buffers.step[buffers.filled] = rows.step
+        if plan.metrics:
+            step = Step(observation, self.environment, self.info)
+            for metric in plan.metrics:
+                buffers.put(metric.name, read_metric(metric, step))
+        if "observation" in plan.keep:
+            buffers.put("observation", observation)
+        acted = self._act()
+        self._keep_thoughts(buffers, acted)
+        transition = self._world(acted.action)
+        for name in ("reward", "terminated", "truncated"):
+            if name in plan.keep:
+                buffers.put(name, getattr(transition, name))
+        self._spend(buffers)
+        buffers.filled += 1
+        self.noise.advance()
+        over = rows.advance(transition)
+        if len(over):
+            self._end(over, transition, ended)
+
+    def _keep_thoughts(self, buffers: Buffers, acted: Acted) -> None:
+        plan = self.plan
+        if "action" in plan.keep:
+            buffers.put("action", acted.action)
+        if "outputs" in plan.keep:
+            for name, values in acted.outputs.items():
+                buffers.put_tensor(name, values)
+        for site in plan.reads:
+            buffers.put_tensor(str(site), self.hooks.values[site])
+
+    def _spend(self, buffers: Buffers) -> None:
+        """Counts this step's samples; those beyond the last one asked for are not samples."""
+        if self.left == float("inf"):
+            return
+        active = np.flatnonzero(self.rows.active)
+        beyond = active[int(min(self.left, len(active))) :]
+        buffers.episode[buffers.filled, beyond] = IDLE
+        self.left -= len(active) - len(beyond)
+        self._unsampled = beyond
+
+    def _end(self, over: np.ndarray, transition: Transition, ended: list[Episode]) -> None:
+        unsampled = self._unsampled if self.left != float("inf") else ()
+        for row in over:
+            episode = self.rows.end(int(row), self.environment, transition)
+            if episode is not None and row not in unsampled:
+                ended.append(episode)
+        self._assign()
+        self._reset(over)
+
+    def _reset(self, rows: np.ndarray) -> None:
+        seeds = self.rows.seed[rows]
+        try:
+            self.environment.reset(rows, seeds.tolist())
+        except EnvironmentFailed as error:
+            raise self._blamed(error) from error
+        self.noise.begin(rows, seeds)
+        self.state = self.agent.reset_state(self.state, rows)
+
+    def _act(self) -> Acted:
+        observation = torch.from_numpy(np.ascontiguousarray(self.environment.observation))
+        noise = None if self.plan.deterministic else self.noise
+        acted = self.hooks.run(
+            self.agent.act, observation.to(self.agent.device), self.state, noise
+        )
+        self.state = acted.state
+        return acted
+
+    def _world(self, action: np.ndarray) -> Transition:
+        try:
+            transition = self.environment.step(action)
+        except Exception as error:
+            raise self._blamed(error) from error
+        self.info = transition.info
+        return transition
+
+    def _blamed(self, error: Exception) -> EnvironmentFailed:
+        """The error, with the episodes that were being played when it was raised."""
+        rows = np.flatnonzero(self.rows.active).tolist()
+        if isinstance(error, EnvironmentFailed) and error.row is not None:
+            rows = [error.row]
+        where = "; ".join(
+            f"episode {self.rows.episode[row]} (seed {self.rows.seed[row]}) "
+            f"at step {self.rows.step[row]}"
+            for row in rows[:3]
+        )
+        more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+        said = str(error) if isinstance(error, EnvironmentFailed) else f"step raised {error!r}"
+        return EnvironmentFailed(
+            f"{self.environment.id} failed while playing {where}{more}: {said}. "
+            "Everything committed before is kept; mend the environment and go on with --resume."
+        )
+
+    def _assign(self) -> None:
+        self.program.assign(torch.from_numpy(self.rows.condition).to(self.agent.device))
+
+    def _allocate(self) -> list[Buffers]:
+        """Two sets of buffers, their shapes learnt by acting once without consequence."""
+        state = self.state
+        acted = self._probe()
+        self.state = state
+        rows, observation = self.environment.rows, self.environment.observation
+        shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        basics: dict[str, tuple[tuple[int, ...], Any]] = {
+            "observation": (observation.shape, observation.dtype),
+            "action": (acted.action.shape, acted.action.dtype),
+            "reward": ((rows,), np.float32),
+            "terminated": ((rows,), np.bool_),
+            "truncated": ((rows,), np.bool_),
+        }
+        for name, (shape, dtype) in basics.items():
+            if name in self.plan.keep:
+                shapes[name] = (shape, np.dtype(dtype))
+        if "outputs" in self.plan.keep:
+            for name, values in acted.outputs.items():
+                shapes[name] = (tuple(values.shape), np.dtype(np.float32))
+        for metric in self.plan.metrics:
+            shapes[metric.name] = ((rows,), np.dtype(np.float32))
+        for site in self.plan.reads:
+            values = self.hooks.values[site]
+            shapes[str(site)] = (tuple(values.shape), np.dtype(self.plan.dtype))
+        shapes = shapes or {"reward": ((rows,), np.dtype(np.float32))}
+        return [Buffers(self.plan.block_steps, shapes) for _ in range(2)]
+
+    def _probe(self) -> Acted:
+        for _ in self.hooks.reads:
+            try:
+                return self._act()
+            except OverwrittenRead:
+                continue
+        return self._act()
+
+    def _compacted(self) -> list[Buffers] | None:
+        """Buffers for fewer rows, once half the rows have no work left."""
+        keep = np.flatnonzero(self.rows.active)
+        if not self.plan.compact or self.state is not None:
+            return None
+        if not 0 < len(keep) <= self.environment.rows // 2 or not self.environment.keep(keep):
+            return None
+        self.rows.keep(keep)
+        self.noise.keep(keep)
+        self._assign()
+        return self._allocate()
+

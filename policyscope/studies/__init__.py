@@ -1,0 +1,1 @@
+"""The directory that remembers one agent's evidence."""

@@ -1,0 +1,1 @@
+"""Public contracts: what an implementation of each noun must satisfy."""

@@ -37,7 +37,7 @@ def main() -> None:
     layers = policy_activations()
     six = list(itertools.product(WIDTHS, [PENALTY], [0]))
     many = list(itertools.product(WIDTHS, [1e-6, 1e-5, 1e-4], range(8)))
-    few_epochs = max(1, arguments.epochs // 25)
+    few_epochs = max(1, arguments.epochs // 10)
     rows = [
         compare(layers, six, arguments.epochs, arguments.repeats),
         compare(layers, many, few_epochs, max(1, arguments.repeats // 2)),

@@ -1,8 +1,9 @@
 """A statistic that can be split: fed in batches, merged across workers, read at the end."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Fold(Protocol):
     """What every statistic over a recording is.
 

@@ -28,7 +28,9 @@ class Variance:
             mean = chunk.mean(axis=0)
             if not np.isfinite(mean).all():
                 column = int(np.flatnonzero(~np.isfinite(mean))[0])
-                raise NotFinite(f"Column {column} holds NaN or Inf; statistics need finite numbers.")
+                raise NotFinite(
+                    f"Column {column} holds NaN or Inf; statistics need finite numbers."
+                )
             chunk -= mean
             self._combine(len(chunk), mean, np.einsum("sc,sc->c", chunk, chunk))
 

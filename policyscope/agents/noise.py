@@ -8,7 +8,7 @@ Generator: Philox4x32-10, counter-based. Salmon, Moraes, Dror & Shaw, "Parallel 
 easy as 1, 2, 3", SC'11, section 3.3 and table 2.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
 
 
+@runtime_checkable
 class Noise(Protocol):
     """Where an agent that samples its actions takes its randomness from."""
 

@@ -108,6 +108,8 @@ def train_together(
     center = y.mean(0)
     family = Family(members, center)
     data, probe_data = joined(x, y - center), joined(probe[0], probe[1] - center)
+    square = sum_of_squares(data[:, x.shape[1] + 1 :])
+    probe_variation = variation(probe[1])
     penalty = np.array([member.penalty for member in members])
     history: list[dict[str, Float[np.ndarray, " member"]]] = []
     with track(f"fitting {len(members)} dictionaries", epochs, "epochs") as progress:
@@ -115,10 +117,10 @@ def train_together(
             family.begin_epoch()
             for rows in order.split(batch_size):
                 family.step(data.index_select(0, rows), learning_rate)
-            means = family.means(data)
+            means = family.means(len(x), square)
             means["loss"] = means["mse"] + penalty * means["l1"]
             check_converging(means["loss"].sum(), epoch, learning_rate)
-            measured = family.measure(probe_data, variation(probe[1]))
+            measured = family.measure(probe_data, probe_variation)
             history.append({**means, **measured})
             progress.advance(1, f"best unexplained {measured['unexplained'].min():.3g}")
     family.unpack(members, center)
@@ -226,14 +228,13 @@ class Family:
             maximize=False,
         )
 
-    def means(self, data: Float[Tensor, "step joined"]) -> dict[str, Float[np.ndarray, " member"]]:
-        """`mse` and `l1` of each member over the epoch that has just gone through `data`."""
+    def means(self, steps: int, square: float) -> dict[str, Float[np.ndarray, " member"]]:
+        """`mse` and `l1` of each member over an epoch of `steps` in which Σ‖y‖² is `square`."""
         # The code of a bias row is one, so its row of the Gram block sums the other codes.
         is_bias = self.layout.tiled(self.layout.is_bias[:, None])
         l1 = (self.gram_sum * is_bias).sum(1).view(-1) * self.layout.is_feature
-        square = data[:, self.reads :].square().sum()
-        mse = (self.layout.by_member(self.error_sum) + square) / len(data)
-        return {"mse": as_array(mse), "l1": as_array(self.layout.by_member(l1) / len(data))}
+        mse = (self.layout.by_member(self.error_sum) + square) / steps
+        return {"mse": as_array(mse), "l1": as_array(self.layout.by_member(l1) / steps)}
 
     def measure(
         self, data: Float[Tensor, "step joined"], variation: float
@@ -242,7 +243,7 @@ class Family:
         x, y = data[:, : self.reads], data[:, self.reads :]
         z, _, product, residual = self.reconstruct(x, y)
         layout = self.layout
-        error = layout.by_member((residual - product).mul_(self.decoder).sum(1)) + y.square().sum()
+        error = layout.by_member((residual - product).mul_(self.decoder).sum(1)) + sum_of_squares(y)
         rate = (z > 0).float().mean(1) * layout.is_feature
         dead = (rate == 0).float() * layout.is_feature
         return {
@@ -315,6 +316,11 @@ class Layout:
 def joined(x: Tensor, y: Tensor) -> Float[Tensor, "step joined"]:
     """(x, 1, y) side by side, so that one gather makes a batch."""
     return torch.cat([x, x.new_ones(len(x), 1), y], 1)
+
+
+def sum_of_squares(y: Float[Tensor, "step target"]) -> float:
+    """Σ‖y‖², summed by step first so that rounding stays small."""
+    return float(torch.linalg.vecdot(y, y).double().sum())
 
 
 def as_array(values: Float[Tensor, " member"]) -> Float[np.ndarray, " member"]:

@@ -10,9 +10,11 @@
 4. Random directions of equal norm play the same fresh seeds, to tell a feature from any push of
    that size.
 
-How often the best of the search appears by luck comes from the multiplier bootstrap of the maximum
-(Chernozhukov, Chetverikov and Kato 2013, arXiv 1212.6906): centred differences with random signs,
-drawn once per episode and shared by all candidates, so that what they have in common is kept.
+How often the best of the search appears by luck is asked of the largest t (Westfall and Young 1993,
+"Resampling-Based Multiple Testing"): centred differences with random signs, drawn once per episode
+and shared by all candidates, so that what they have in common is kept. Largest means would claim
+too much: a baseline with an unlucky mean also has a small spread, so with 64 null candidates and
+skewed returns they call 12 to 17 % of searches lucky at 5 % (40 and 10 seeds); largest t, 4 %.
 """
 
 import html
@@ -72,8 +74,8 @@ class Trial:
 class Nudge:
     """The answer of a search: all candidates in their rank order, and the trials of the kept ones.
 
-    `luck` is the share of searches whose best looks at least as good as this one's although no
-    candidate does anything. `level` is the accepted chance of a false find.
+    `luck` is the share of searches whose best looks at least as sure (by its t) as this one's
+    although no candidate does anything. `level` is the accepted chance of a false find.
     """
 
     candidates: tuple[Candidate, ...]
@@ -157,11 +159,8 @@ def search_and_confirm(
     check_plan(candidates, search_seeds, confirm_seeds, keep, level)
     searched = played(evaluate, [None, *candidates], search_seeds)
     ranked = rank_candidates(candidates, searched, level)
-    luck = luck_of_best(
-        searched.total_reward[1:] - searched.total_reward[0],
-        ranked[0].search.difference,
-        generator,
-    )
+    differences = searched.total_reward[1:] - searched.total_reward[0]
+    luck = luck_of_best(differences, searched.row(ranked[0].name) - 1, generator)
     kept = [candidate for candidate in ranked if candidate.search.difference > 0][:keep]
     trials: tuple[Trial, ...] = ()
     confirm_baseline = None
@@ -193,18 +192,31 @@ def rank_candidates(
 
 def luck_of_best(
     differences: Float[np.ndarray, "condition episode"],
-    best: float,
+    best: int,
     generator: np.random.Generator,
     replicates: int = REPLICATES,
 ) -> float:
-    """The share of searches with no true effect in which some mean difference reaches `best`."""
+    """The share of searches with no true effect whose largest t reaches that of row `best`."""
     episodes = differences.shape[1]
-    centred = differences - differences.mean(axis=1, keepdims=True)
-    # Centring takes one degree of freedom from the spread; this gives it back.
-    centred = centred * np.sqrt(episodes / (episodes - 1))
+    means = differences.mean(axis=1)
+    centred = differences - means[:, None]
+    squares = np.square(centred).mean(axis=1)
     signs = generator.choice([-1.0, 1.0], size=(replicates, episodes))
-    luckiest = (signs @ centred.T / episodes).max(axis=1)
-    return float((1 + np.count_nonzero(luckiest >= best)) / (1 + replicates))
+    flipped = signs @ centred.T / episodes
+    luckiest = student_t(flipped, squares - flipped**2, episodes).max(axis=1)
+    reached = np.count_nonzero(luckiest >= student_t(means, squares, episodes)[best])
+    return float((1 + reached) / (1 + replicates))
+
+
+def student_t(
+    mean: Float[np.ndarray, "*replicate condition"],
+    variance: Float[np.ndarray, "*replicate condition"],
+    episodes: int,
+) -> Float[np.ndarray, "*replicate condition"]:
+    """t of means with their variances (divided by n); without any spread 0 or infinite."""
+    error = np.sqrt(np.maximum(variance, 0.0) / (episodes - 1))
+    without_spread = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
+    return np.divide(mean, error, out=without_spread, where=error > 0)
 
 
 def confirm(
@@ -307,7 +319,7 @@ def say_search(nudge: Nudge) -> str:
     text += f"lower bound, {best.name}, changed the mean return by {best.search} "
     text += f"from {nudge.search_baseline:.1f}. If "
     text += "it did nothing, it" if tried == 1 else f"none of the {tried} did anything, the best"
-    return f"{text} would look at least this good in {say_share(nudge.luck)} of searches."
+    return f"{text} would look at least as sure in {say_share(nudge.luck)} of searches."
 
 
 def say_finds(nudge: Nudge) -> str:

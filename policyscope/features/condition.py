@@ -56,9 +56,12 @@ def say(condition: Condition, words: MetricWords, scale: Scale) -> str:
         return say_band(low, high, words.high, scale)
     if high <= 0:
         return say_band(-high, -low, words.low, scale)
-    name = condition.metric.replace("_", " ")
-    place = "near" if max(-low, high) <= scale.far else "around"
-    return f"{name} {place} {words.neutral:g}"
+    if max(-low, high) > scale.far:
+        # Lopsided: what matters is the side on which the band ends first.
+        if -low < high:
+            return say_bound(low, words.low, words.high, scale)
+        return say_bound(-high, words.high, words.low, scale)
+    return f"{condition.metric.replace('_', ' ')} near {words.neutral:g}"
 
 
 def say_bound(bound: float, away: str, toward: str, scale: Scale) -> str:

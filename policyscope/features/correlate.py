@@ -46,7 +46,9 @@ class Correlation:
     def __str__(self) -> str:
         if math.isnan(self.r):
             return f"#{self.feature_index} {self.metric}: r undefined ({self.reason})"
-        interval = f"({self.reason})" if math.isnan(self.low) else f"[{self.low:+.2f}, {self.high:+.2f}]"
+        interval = (
+            f"({self.reason})" if math.isnan(self.low) else f"[{self.low:+.2f}, {self.high:+.2f}]"
+        )
         return f"#{self.feature_index} {self.metric}: r = {self.r:+.2f} {interval}"
 
 
@@ -269,7 +271,9 @@ def pearson(
     metric_mean, metric_square = metric_sums[:, 1] / steps, metric_sums[:, 2] / steps
     joint = code_sums[:, 1:-1].swapaxes(1, 2) / steps[:, :, None]
     covariance = joint - mean[:, :, None] * metric_mean[:, None, :]
-    spread = np.sqrt(variance(mean, square)[:, :, None] * variance(metric_mean, metric_square)[:, None])
+    spread = np.sqrt(
+        variance(mean, square)[:, :, None] * variance(metric_mean, metric_square)[:, None]
+    )
     return np.clip(covariance / spread, -1, 1)
 
 

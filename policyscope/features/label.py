@@ -96,7 +96,9 @@ class Evidence:
             return self.words[name]
         spoken = name.replace("_", " ")
         middle = float(np.median(self.metrics[:, self.names.index(name)]))
-        return MetricWords(f"{spoken} {{not}} {{very}} low", f"{spoken} {{not}} {{very}} high", middle)
+        return MetricWords(
+            f"{spoken} {{not}} {{very}} low", f"{spoken} {{not}} {{very}} high", middle
+        )
 
 
 class Labeller(Protocol):

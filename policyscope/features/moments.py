@@ -43,13 +43,17 @@ class TopMoments:
     def of(self, feature_index: int) -> tuple[TopMoment, ...]:
         """The moments of one feature; none for one that never fired."""
         if not 0 <= feature_index < len(self.episode):
-            raise InvalidInput(f"No feature {feature_index}; features are 0 … {len(self.episode) - 1}.")
+            raise InvalidInput(
+                f"No feature {feature_index}; features are 0 … {len(self.episode) - 1}."
+            )
         return tuple(
             TopMoment(
                 episode=int(self.episode[feature_index, place]),
                 step=int(self.step[feature_index, place]),
                 activation=float(self.activation[feature_index, place]),
-                metrics=dict(zip(self.names, self.metrics[feature_index, place].tolist(), strict=True)),
+                metrics=dict(
+                    zip(self.names, self.metrics[feature_index, place].tolist(), strict=True)
+                ),
             )
             for place in np.flatnonzero(self.episode[feature_index] >= 0)
         )
@@ -75,7 +79,9 @@ class CollectMoments:
 
     def __init__(self, names: Sequence[str] = (), *, count: int = 5, per_episode: int = 1) -> None:
         if count < 1 or per_episode < 1:
-            raise InvalidInput(f"Moments need count and per_episode of 1 or more; got {count}, {per_episode}.")
+            raise InvalidInput(
+                f"Moments need count and per_episode of 1 or more; got {count}, {per_episode}."
+            )
         self.names = tuple(names)
         self.count = count
         self.per_episode = per_episode
@@ -105,7 +111,9 @@ class CollectMoments:
         mine = self.names, self.count, self.per_episode
         theirs = other.names, other.count, other.per_episode
         if mine != theirs:
-            raise InvalidInput(f"Cannot merge moments collected with {theirs} into those with {mine}.")
+            raise InvalidInput(
+                f"Cannot merge moments collected with {theirs} into those with {mine}."
+            )
         if other._kept is not None:
             self._take(other._kept)
 

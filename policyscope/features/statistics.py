@@ -111,7 +111,9 @@ class Histogram:
         bins, features = self.edges.shape[1] - 1, codes.shape[1]
         low, high = self.edges[:, 0], self.edges[:, -1]
         # Slot 0 counts what lies below, slots 1 … bins the bins, slot bins + 1 what lies above.
-        slot = np.clip(np.floor((codes - low) * (bins / (high - low))), -1, bins).astype(np.int64) + 1
+        slot = (
+            np.clip(np.floor((codes - low) * (bins / (high - low))), -1, bins).astype(np.int64) + 1
+        )
         slot = np.where(codes == high, bins, slot) + np.arange(features) * (bins + 2)
         counts = np.bincount(slot.ravel(), minlength=features * (bins + 2))
         self._add(counts.reshape(features, bins + 2))

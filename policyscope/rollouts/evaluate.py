@@ -1,5 +1,6 @@
 """Playing many conditions with the same seeds, all at once."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,9 +35,11 @@ class Trajectory:
 class Evaluation:
     """The outcomes of every condition, and the first seed's trajectory under each."""
 
+    environment: str
     outcomes: Outcomes
     trajectories: tuple[Trajectory, ...]
     steps: int
+    seconds: float
 
 
 def evaluate_conditions(
@@ -80,7 +83,7 @@ def evaluate_conditions(
     total, length = np.zeros(shape), np.zeros(shape, np.int64)
     ending = [[""] * len(seeds) for _ in names]
     first = FirstEpisodes(metrics, len(names))
-    steps = 0
+    steps, began = 0, time.perf_counter()
     try:
         with track(label, len(jobs), "episodes") as progress:
             for block in rollout(agent, environment, jobs, plan):
@@ -95,7 +98,13 @@ def evaluate_conditions(
     finally:
         environment.close()
     outcomes = Outcomes(names, tuple(map(int, seeds)), total, length, tuple(map(tuple, ending)))
-    return Evaluation(outcomes, first.trajectories(names, int(seeds[0])), steps)
+    return Evaluation(
+        environment.id,
+        outcomes,
+        first.trajectories(names, int(seeds[0])),
+        steps,
+        time.perf_counter() - began,
+    )
 
 
 class FirstEpisodes:

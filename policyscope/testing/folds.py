@@ -81,7 +81,9 @@ class FoldLaws:
         return fold
 
     def _check_same(self, fold: Fold, expected: Fold) -> None:
-        assert_same(fold.result(), expected.result(), self.relative_tolerance, self.absolute_tolerance)
+        assert_same(
+            fold.result(), expected.result(), self.relative_tolerance, self.absolute_tolerance
+        )
 
 
 def assert_same(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from policyscope.errors import InvalidInput, NotEnoughData
+from policyscope.experiments.effect import paired_difference
 from policyscope.experiments.nudge import Nudge, luck_of_best, search_and_confirm
 from policyscope.rollouts.outcomes import Outcomes
 
@@ -155,7 +156,7 @@ def test_verdict_without_a_find_says_how_luck_would_look() -> None:
         f"the best there by its lower bound, {best.name}, changed the mean return by {best.search}"
         in verdict
     )
-    assert f"at least this good in {100 * nudge.luck:.0f} % of searches" in verdict
+    assert f"at least as sure in {100 * nudge.luck:.0f} % of searches" in verdict
     assert f"On 40 fresh seeds {best.name} changed it by {trial.fresh}" in verdict
     assert f"after Holm over {len(nudge.trials)}" in verdict
 
@@ -221,11 +222,21 @@ def test_harm_is_never_a_nudge() -> None:
 def test_luck_grows_with_the_number_of_settings() -> None:
     generator = np.random.default_rng(9)
     noise = generator.normal(0, 100, size=(64, 50))
-    lucks = [luck_of_best(noise[:tried], 20.0, np.random.default_rng(0)) for tried in (1, 8, 64)]
+    noise[0] += 20.0 - noise[0].mean()
+    lucks = [luck_of_best(noise[:tried], 0, np.random.default_rng(0)) for tried in (1, 8, 64)]
     assert lucks == sorted(lucks)
-    # One setting: a normal tail beyond 20 / (100 / √50) = 1.41 standard errors, 0.08.
-    assert lucks[0] == pytest.approx(0.08, abs=0.04)
+    # One setting alone is the one-sided test; its share of 2,000 has a standard error of 0.006.
+    alone = paired_difference(noise[0], np.zeros(50)).p / 2
+    assert lucks[0] == pytest.approx(alone, abs=0.02)
     assert lucks[2] > 0.9
+
+
+@pytest.mark.filterwarnings("error")
+def test_luck_of_differences_without_spread_is_none_or_certain() -> None:
+    flat = np.zeros((3, 20))
+    assert luck_of_best(flat, 0, np.random.default_rng(0)) == 1.0
+    flat[1] = 4.0
+    assert luck_of_best(flat, 1, np.random.default_rng(0)) < 0.001
 
 
 def test_a_verdict_prints_as_text_and_in_a_notebook() -> None:

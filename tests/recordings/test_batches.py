@@ -10,7 +10,6 @@ from policyscope.recordings.format import ColumnSpec
 from policyscope.recordings.recording import Recording
 from policyscope.recordings.writer import RecordingWriter
 
-
 SHUFFLES = ["block", "global", None]
 
 

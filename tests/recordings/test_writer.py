@@ -17,37 +17,41 @@ from policyscope.recordings.format import ColumnSpec, RecordingHeader
 from policyscope.recordings.recording import Recording
 from policyscope.recordings.writer import RecordingWriter, is_finite
 
-
 DTYPES = ["float32", "float16", "float64", "int64", "uint8", "bool"]
 
 
-@st.composite
-def recordings(draw: st.DrawFn) -> tuple[RecordingHeader, list[Block]]:
-    """Random columns and random blocks, with idle places anywhere."""
-    rows = draw(st.integers(1, 5))
-    shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
-    columns = tuple(
-        ColumnSpec(f"c{i}", "site", draw(st.sampled_from(DTYPES)), draw(shapes))
-        for i in range(draw(st.integers(1, 4)))
+COLUMNS = st.lists(
+    st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(1, 3), max_size=3)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def random_recording(
+    columns: list[tuple[str, list[int]]], rows: int, steps: list[int], seed: int
+) -> tuple[RecordingHeader, list[Block]]:
+    """Random blocks of the given lengths, with idle places anywhere."""
+    specs = tuple(
+        ColumnSpec(f"c{i}", "site", dtype, tuple(shape)) for i, (dtype, shape) in enumerate(columns)
     )
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    generator = np.random.default_rng(seed)
     blocks = []
-    for _ in range(draw(st.integers(0, 4))):
-        size = (draw(st.integers(0, 6)), rows)
+    for count in steps:
+        size = (count, rows)
         values = {
             spec.name: generator.integers(0, 100, (*size, *spec.shape)).astype(spec.dtype)
-            for spec in columns
+            for spec in specs
         }
         episode = generator.integers(-1, 3, size).astype(np.int32)
         step = generator.integers(0, 9, size).astype(np.int32)
         blocks.append(Block(values, episode, step, ()))
-    return RecordingHeader(columns, {}, {}, 0, rows), blocks
+    return RecordingHeader(specs, {}, {}, 0, rows), blocks
 
 
 @settings(deadline=None, max_examples=60)
-@given(recordings())
-def test_what_is_read_equals_what_was_written(planted: tuple[RecordingHeader, list[Block]]):
-    header, blocks = planted
+@given(COLUMNS, st.integers(1, 5), st.lists(st.integers(0, 6), max_size=4), st.integers(0, 2**32))
+def test_what_is_read_equals_what_was_written(columns, rows, steps, seed):
+    header, blocks = random_recording(columns, rows, steps, seed)
     with tempfile.TemporaryDirectory() as directory:
         with RecordingWriter(Path(directory), header) as writer:
             for block in blocks:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from policyscope.detection import roc
 from policyscope.errors import InvalidInput, NotFinite
 from policyscope.features.condition import Condition, Scale, say
-from policyscope.features.label import LABELLERS, Evidence, Label
+from policyscope.features.label import LABELLERS, Evidence, Label, MetricWords
 from policyscope.progress import track
 
 # A feature that fires more often than this is labelled by its strong firing.
@@ -57,8 +57,12 @@ class Axis:
     edges: Float[np.ndarray, " edge"]
     train_bin: Int[np.ndarray, " train"]
     train: Float[np.ndarray, " train"]
+    ordered: Float[np.ndarray, " train"]
     held_out: Float[np.ndarray, " held_out"]
-    neutral: float
+    mean: float
+    std: float
+    words: MetricWords
+    scale: Scale
 
     def condition(self, first: int, last: int) -> Condition:
         """The condition that bins `first` … `last - 1` stand for."""
@@ -129,16 +133,23 @@ class RuleLabeller:
             axis.condition(part.first, part.last) for axis, part in zip(axes, found, strict=True)
         ]
         rule = " and ".join(map(str, conditions))
-        text = " and ".join(map(self._say, axes, conditions))
+        text = " and ".join(
+            say(condition, axis.words, axis.scale)
+            for axis, condition in zip(axes, conditions, strict=True)
+        )
         if youden(predicted(self.axes, found), train_fires) < CLEAR:
             text = f"no clear rule over these metrics; the best is {text}"
         support, episodes = self._support(held_fires)
         base = float(held_fires.mean())
         if support in (0, len(held_fires)):
             often = "none" if support == 0 else "all"
-            note = f"{often} of the {len(held_fires):,} held-out steps have {target.text}; not scored"
+            note = (
+                f"{often} of the {len(held_fires):,} held-out steps have {target.text}; not scored"
+            )
             unknown = math.nan
-            return Label(text, rule, unknown, unknown, unknown, target.text, support, episodes, base, note)
+            return Label(
+                text, rule, unknown, unknown, unknown, target.text, support, episodes, base, note
+            )
         margin = np.min([graded(axis, c) for axis, c in zip(axes, conditions, strict=True)], axis=0)
         holds = np.all(
             [c.holds(axis.held_out) for axis, c in zip(axes, conditions, strict=True)], axis=0
@@ -148,11 +159,9 @@ class RuleLabeller:
         note = "" if claimed else "the rule never holds on the held-out steps"
         auroc = roc(margin, held_fires).area
         recall = hits / support
-        return Label(text, rule, precision, recall, auroc, target.text, support, episodes, base, note)
-
-    def _say(self, axis: Axis, condition: Condition) -> str:
-        words = self.evidence.words_for(axis.name)
-        return say(condition, words, Scale.of(axis.train, words.neutral))
+        return Label(
+            text, rule, precision, recall, auroc, target.text, support, episodes, base, note
+        )
 
     def _support(self, held_fires: Bool[np.ndarray, " held_out"]) -> tuple[int, int]:
         episodes = self.evidence.episode[self.held_out][held_fires]
@@ -195,13 +204,18 @@ def cut_axis(evidence: Evidence, column: int) -> Axis:
     edges = np.unique(np.round(np.quantile(train, QUANTILES), decimals))
     # Adding zero turns -0.0 into 0.0, which prints without its sign.
     edges = edges[(edges >= train.min()) & (edges < train.max())] + 0.0
+    words = evidence.words_for(evidence.names[column])
     return Axis(
         name=evidence.names[column],
         edges=edges,
         train_bin=np.searchsorted(edges, train, side="left").astype(np.int16),
         train=train,
+        ordered=np.sort(train),
         held_out=values[evidence.held_out],
-        neutral=evidence.words_for(evidence.names[column]).neutral,
+        mean=float(train.mean()),
+        std=spread,
+        words=words,
+        scale=Scale.of(train, words.neutral),
     )
 
 
@@ -289,27 +303,29 @@ def count_thresholds(bins: int) -> Int[np.ndarray, "first last"]:
 
 def agreeing(axis: Axis, fires: Bool[np.ndarray, " train"]) -> Bool[np.ndarray, "first last"]:
     """Which runs of bins do not contradict the evidence; see step 3 above."""
-    overall, active = axis.train, axis.train[fires]
-    mean = active.mean()
+    active = axis.train[fires]
+    mean, neutral = active.mean(), axis.words.neutral
     bound = np.concatenate([[-np.inf], axis.edges, [np.inf]])
     low, high = bound[:, None], bound[None, :]
     is_lower, is_upper = np.isfinite(low), np.isfinite(high)
     contradicts = (
         (low >= high)
-        | (is_lower & ~is_upper & (mean <= overall.mean()))
-        | (is_upper & ~is_lower & (mean >= overall.mean()))
-        | (is_lower & is_upper & (active.std() >= overall.std()))
-        | (is_lower & (low >= axis.neutral) & (mean <= axis.neutral))
-        | (is_upper & (high <= axis.neutral) & (mean >= axis.neutral))
+        | (is_lower & ~is_upper & (mean <= axis.mean))
+        | (is_upper & ~is_lower & (mean >= axis.mean))
+        | (is_lower & is_upper & (active.std() >= axis.std))
+        | (is_lower & (low >= neutral) & (mean <= neutral))
+        | (is_upper & (high <= neutral) & (mean >= neutral))
     )
     return ~contradicts
 
 
 def graded(axis: Axis, condition: Condition) -> Float[np.ndarray, " held_out"]:
     """By how many training quantiles each held-out step satisfies the condition."""
-    ordered = np.sort(axis.train)
+    ordered = axis.ordered
     rank = np.searchsorted(ordered, axis.held_out, side="right") / len(ordered)
-    low, high = np.searchsorted(ordered, [condition.low, condition.high], side="right") / len(ordered)
+    low, high = np.searchsorted(ordered, [condition.low, condition.high], side="right") / len(
+        ordered
+    )
     above = np.inf if np.isinf(condition.low) else rank - low
     below = np.inf if np.isinf(condition.high) else high - rank
     return np.minimum(above, below)

@@ -1,0 +1,183 @@
+"""What a feature does to the agent's outputs: through the weights, and measured by ablation.
+
+Direct: the mean directional derivative of each output along the feature's decoder direction. Where
+only linear layers follow the site this is the product of the weights, exactly.
+Measured: the output with the feature as it is, minus the output with the feature set to zero and
+the reconstruction error kept, averaged over recorded states in which it fires.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy import special
+from torch import Tensor
+
+from policyscope.agents.agent import Agent
+from policyscope.agents.hooks import Hooks
+from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.interventions.ablate import ablate
+from policyscope.interventions.code import by_position
+from policyscope.interventions.program import Program
+from policyscope.interventions.target import reads_of, writes_of
+
+OUTPUTS = ("logits", "values", "mean")
+ROWS_AT_ONCE = 4096
+STATES_PER_FEATURE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class ActionEffects:
+    """The effect of every feature on every number of one output, such as each action's logit.
+
+    `measured` and its interval (Student t over episode means) are NaN for a feature that fires in
+    none of the states; `states` and `episodes` are what the measurement rests on.
+    """
+
+    output: str
+    direct: Float[np.ndarray, "feature action"]
+    measured: Float[np.ndarray, "feature action"]
+    low: Float[np.ndarray, "feature action"]
+    high: Float[np.ndarray, "feature action"]
+    states: Int[np.ndarray, " feature"]
+    episodes: Int[np.ndarray, " feature"]
+
+
+def action_effects(
+    agent: Agent,
+    dictionary: Dictionary,
+    observations: Float[Tensor, "step ..."],
+    episode: Int[np.ndarray, " step"],
+    *,
+    seed: int = 0,
+) -> ActionEffects | None:
+    """The effects of every feature, over recorded states; None where the agent has no such output.
+
+    Agents with recurrent state have none yet, because a recording does not keep their state.
+    """
+    if agent.initial_state(1) is not None:
+        return None
+    output = output_of(agent, observations[:1])
+    if output is None:
+        return None
+    gradient = output_gradients(agent, dictionary, observations, output)
+    direct = (gradient @ dictionary.directions().T).T
+    codes = codes_of(agent, dictionary, observations)
+    actions = direct.shape[1]
+    shape = (len(dictionary), actions)
+    measured, low, high = (np.full(shape, np.nan) for _ in range(3))
+    states, episodes = (np.zeros(len(dictionary), np.int64) for _ in range(2))
+    generator = np.random.default_rng(seed)
+    chosen = [
+        sample_firing(codes[:, feature].numpy(), generator) for feature in range(len(dictionary))
+    ]
+    changes = ablation_changes(agent, dictionary, observations, output, chosen)
+    for feature, (where, change) in enumerate(zip(chosen, changes, strict=True)):
+        states[feature] = len(where)
+        episodes[feature] = len(np.unique(episode[where]))
+        if len(where):
+            measured[feature], low[feature], high[feature] = episode_interval(
+                change, episode[where]
+            )
+    return ActionEffects(output, direct.numpy(), measured, low, high, states, episodes)
+
+
+def output_of(agent: Agent, observation: Float[Tensor, "one ..."]) -> str | None:
+    """Which output says what the agent will do."""
+    with torch.no_grad():
+        outputs = agent.act(observation.to(agent.device), None, None).outputs
+    return next((name for name in OUTPUTS if name in outputs and outputs[name].dim() == 2), None)
+
+
+def codes_of(
+    agent: Agent, dictionary: Dictionary, observations: Float[Tensor, "step ..."]
+) -> Float[Tensor, "step feature"]:
+    """The codes of recorded states; of a map, the strongest position of each feature."""
+    site = reads_of(dictionary)
+    parts = []
+    with torch.no_grad(), Hooks(agent.module, [site]) as hooks:
+        for seen in observations.split(ROWS_AT_ONCE):
+            hooks.run(agent.act, seen.to(agent.device), None, None)
+            codes = dictionary.encode(by_position(hooks.values[site]))
+            parts.append(codes.flatten(1, -2).amax(1) if codes.dim() > 2 else codes)
+    return torch.cat(parts).cpu()
+
+
+def output_gradients(
+    agent: Agent, dictionary: Dictionary, observations: Float[Tensor, "step ..."], output: str
+) -> Float[Tensor, "action unit"]:
+    """The mean gradient of each output number by the activation that the dictionary writes."""
+    site = writes_of(dictionary)
+    total: Tensor | None = None
+    for seen in observations.split(ROWS_AT_ONCE):
+        written: list[Tensor] = []
+
+        def watch(activation: Tensor, values: object, written: list[Tensor] = written) -> Tensor:
+            written.append(torch.zeros_like(activation).requires_grad_())
+            return activation + written[0]
+
+        with torch.enable_grad(), Hooks(agent.module, edits={site: watch}) as hooks:
+            numbers = hooks.run(agent.act, seen.to(agent.device), None, None).outputs[output]
+            rows = [
+                torch.autograd.grad(number.sum(), written[0], retain_graph=True)[0]
+                for number in numbers.unbind(1)
+            ]
+        # A map's gradient is summed over positions: the effect of the feature everywhere at once.
+        summed = torch.stack([by_position(row).reshape(-1, len(dictionary.direction(0))).sum(0) for row in rows])
+        total = summed if total is None else total + summed
+    assert total is not None
+    return (total / len(observations)).detach().cpu()
+
+
+def sample_firing(
+    code: Float[np.ndarray, " step"], generator: np.random.Generator
+) -> Int[np.ndarray, " state"]:
+    """Up to 256 states in which the feature fires, drawn without replacement."""
+    firing = np.flatnonzero(code > 0)
+    if len(firing) <= STATES_PER_FEATURE:
+        return firing
+    return np.sort(generator.choice(firing, STATES_PER_FEATURE, replace=False))
+
+
+def ablation_changes(
+    agent: Agent,
+    dictionary: Dictionary,
+    observations: Float[Tensor, "step ..."],
+    output: str,
+    chosen: Sequence[Int[np.ndarray, " state"]],
+) -> list[Float[np.ndarray, "state action"]]:
+    """What each feature adds to the output in the states chosen for it, many features at once."""
+    program = Program([ablate(feature) for feature in dictionary])
+    feature = np.repeat(np.arange(len(chosen)), [len(where) for where in chosen])
+    state = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
+    parts: list[np.ndarray] = []
+    with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
+        for first in range(0, len(state), ROWS_AT_ONCE):
+            seen = observations[state[first : first + ROWS_AT_ONCE]].to(agent.device)
+            condition = torch.from_numpy(feature[first : first + ROWS_AT_ONCE])
+            plain = agent.act(seen, None, None).outputs[output]
+            program.assign(condition.to(agent.device))
+            without = hooks.run(agent.act, seen, None, None).outputs[output]
+            parts.append((plain - without).cpu().numpy())
+    change = np.concatenate(parts) if parts else np.zeros((0, 0))
+    return np.split(change, np.cumsum([len(where) for where in chosen])[:-1])
+
+
+def episode_interval(
+    change: Float[np.ndarray, "state action"], episode: Int[np.ndarray, " state"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean over states and its 95 % interval, by Student t over the means of episodes."""
+    mean = change.mean(0)
+    _, group = np.unique(episode, return_inverse=True)
+    count = np.bincount(group)
+    if len(count) < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    sums = np.zeros((len(count), change.shape[1]))
+    np.add.at(sums, group, change)
+    # Ratio estimator: episodes weigh as many states as they gave.
+    residual = sums - count[:, None] * mean
+    error = np.sqrt((residual**2).sum(0) / (len(count) * (len(count) - 1))) / count.mean()
+    half = special.stdtrit(len(count) - 1, 0.975) * error
+    return mean, mean - half, mean + half

@@ -25,6 +25,7 @@ from policyscope.table import Column, Table
 STEPS, BATCH, RATE = 20_000, 256, 1e-3
 WIDTHS, PENALTY = (2, 4, 8), 1e-5
 Layers = list[tuple[Tensor, Tensor]]
+Models = list[tuple[nn.Module, Tensor, Tensor]]
 Choice = tuple[int, float, int]
 
 
@@ -57,30 +58,30 @@ def main() -> None:
 
 def compare(layers: Layers, choices: list[Choice], epochs: int, repeats: int) -> tuple:
     """One row of the table: the arms in turn, `repeats` times over."""
-    rounds = []
+    rounds, differences = [], []
     for _ in range(repeats):
         plain, expected = timed(lambda: plain_loop(layers, choices, epochs, fused=False))
         fused, _ = timed(lambda: plain_loop(layers, choices, epochs, fused=True))
         family, found = timed(lambda: families(layers, choices, epochs))
         rounds.append((plain, fused, family, plain / family, fused / family))
+        differences += [abs(a - b) for a, b in zip(expected, found, strict=True)]
     medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-    difference = max(abs(a - b) for a, b in zip(expected, found, strict=True))
-    return (len(layers) * len(choices), epochs, *medians, difference)
+    return (len(layers) * len(choices), epochs, *medians, max(differences))
 
 
-def timed(work: Callable[[], list[float]]) -> tuple[float, list[float]]:
-    """CPU seconds of `work`, and what it gives."""
+def timed(work: Callable[[], Models]) -> tuple[float, list[float]]:
+    """CPU seconds of `work`, and the unexplained variance of every model it fitted."""
     start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
+    models = work()
+    return time.process_time() - start, [unexplained(*model) for model in models]
 
 
-def families(layers: Layers, choices: list[Choice], epochs: int) -> list[float]:
-    """Unexplained variance of every member, each layer fitted as one family."""
+def families(layers: Layers, choices: list[Choice], epochs: int) -> Models:
+    """Every member, each layer fitted as one family."""
     members = [ReLU(width, penalty) for width, penalty, _ in choices]
     seeds = [seed for *_, seed in choices]
     return [
-        unexplained(fitted.dictionary, x, y)
+        (fitted.dictionary, x, y)
         for x, y in layers
         for fitted in fit_family(
             members, x, y, seeds=seeds, epochs=epochs, batch_size=BATCH, learning_rate=RATE
@@ -88,12 +89,10 @@ def families(layers: Layers, choices: list[Choice], epochs: int) -> list[float]:
     ]
 
 
-def plain_loop(layers: Layers, choices: list[Choice], epochs: int, fused: bool) -> list[float]:
-    """Unexplained variance of every transcoder, fitted one after another."""
+def plain_loop(layers: Layers, choices: list[Choice], epochs: int, fused: bool) -> Models:
+    """Every transcoder, fitted one after another."""
     return [
-        unexplained(plain_fit(x, y, *choice, epochs, fused), x, y)
-        for x, y in layers
-        for choice in choices
+        (plain_fit(x, y, *choice, epochs, fused), x, y) for x, y in layers for choice in choices
     ]
 
 

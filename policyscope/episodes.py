@@ -11,6 +11,9 @@ from policyscope.errors import NotEnoughData
 
 # Fewer clusters than this and a percentile bootstrap says nothing.
 FEWEST_EPISODES = 4
+# Sums are kept per episode up to this many, then per group of whole episodes: memory stays bounded
+# and the bootstrap stays valid, with coarser clusters. A prime keeps regular numberings spread out.
+GROUPS = 509
 
 
 def steps_by_episode(
@@ -57,8 +60,8 @@ def resample(count: int, replicates: int, seed: int) -> Float[np.ndarray, "repli
 
 
 def percentile_interval(
-    values: Float[np.ndarray, "replicate *shape"], level: float
-) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
+    values: Float[np.ndarray, " replicate *rest"], level: float
+) -> tuple[Float[np.ndarray, " *rest"], Float[np.ndarray, " *rest"]]:
     """The central `level` of the replicates; undefined (NaN) replicates do not count."""
     ordered = np.sort(values, axis=0)  # NaN sorts last
     last = np.maximum(np.sum(~np.isnan(ordered), axis=0) - 1, 0)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from policyscope.errors import InvalidInput, UnknownName
 
 T = TypeVar("T")
+Implementation = TypeVar("Implementation")
 
 
 class Registry(Generic[T]):
@@ -21,13 +22,14 @@ class Registry(Generic[T]):
         self.group = group
         self._known: dict[str, T] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[Implementation], Implementation]:
         """A decorator that registers what it decorates as `name`."""
 
-        def add(implementation: T) -> T:
-            if self._known.get(name, implementation) is not implementation:
+        def add(implementation: Implementation) -> Implementation:
+            mine = cast(T, implementation)
+            if self._known.get(name, mine) is not mine:
                 raise InvalidInput(f"Two implementations want to be the {self.kind} {name!r}.")
-            self._known[name] = implementation
+            self._known[name] = mine
             return implementation
 
         return add

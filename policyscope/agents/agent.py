@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class Agent(ABC):
     algorithm: str = "unknown"
     environment: str | None = None
     """The environment it was made for, where the file says so."""
+    source: Path | None = None
+    """The file it was opened from, if a copy of that file is all it takes to open it again."""
 
     @abstractmethod
     def act(self, observation: Tensor, state: Any, noise: Noise | None) -> Acted:

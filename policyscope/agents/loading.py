@@ -30,9 +30,10 @@ HEADER = "policyscope.agent"
 CHECKPOINTS = (".zip", ".pt", ".pth", ".ckpt", ".tar", ".safetensors")
 
 
-def open_agent(spec: str) -> Agent:
+def open_agent(spec: str, folder: Path | None = None) -> Agent:
     """The agent that `spec` names: a path, `zoo:NAME` or `module:function`.
 
+    `module` is looked for in `folder` (by default the current one) and on the import path.
     Raises UnknownName, CorruptFile, NewerFormat, UntrustedFile or InvalidInput, each saying what
     was given and what can be opened.
     """
@@ -42,7 +43,7 @@ def open_agent(spec: str) -> Agent:
     if Path(spec).suffix in CHECKPOINTS or Path(spec).exists():
         return open_file(Path(spec))
     if rest:
-        return call_function(scheme, rest)
+        return call_function(scheme, rest, folder or Path.cwd())
     raise InvalidInput(
         f"{spec!r} is not an agent: there is no such file. "
         "Give a .safetensors file written by policyscope, zoo:NAME, or module:function."
@@ -80,13 +81,15 @@ def open_file(path: Path) -> Agent:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise CorruptFile(f"{str(path)!r}: weights do not fit the network it names: {error}") from error
-    return TorchAgent(
+    agent = TorchAgent(
         module,
         head=header["head"],
         name=header["name"],
         algorithm=header["algorithm"],
         environment=header["environment"],
     )
+    agent.source = path
+    return agent
 
 
 def save_agent(
@@ -117,11 +120,10 @@ def save_agent(
     temporary.replace(path)
 
 
-def call_function(module_name: str, function_name: str) -> Agent:
+def call_function(module_name: str, function_name: str, folder: Path) -> Agent:
     """The agent that `module:function` returns: an Agent, or a module whose forward gives logits."""
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

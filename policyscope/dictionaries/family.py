@@ -14,24 +14,25 @@ mask in each keeping them apart. All parameters are one flat vector: one Adam st
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from policyscope.dictionaries.fit import (
     Curves,
     Fitted,
-    Pair,
+    HeldOut,
     build,
     check_converging,
     check_schedule,
     checked,
     fit,
     orders,
-    sample,
+    probe_of,
     variation,
 )
 from policyscope.dictionaries.relu import ReLU
@@ -53,7 +54,7 @@ def fit_family(
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     data_seed: int = 0,
-    held_out: Pair | None = None,
+    held_out: HeldOut | None = None,
 ) -> list[Fitted]:
     """Every member fitted to carry `x` to `y`, in order, equal to `fit` with the same seeds.
 
@@ -67,7 +68,7 @@ def fit_family(
         raise InvalidInput(
             f"{len(members)} members and {len(seeds)} seeds; give one seed for each member."
         )
-    probe = checked(*held_out) if held_out else sample(x, y)
+    probe = probe_of(held_out, x, y)
     built = [build(member, x, y, seed) for member, seed in zip(members, seeds, strict=True)]
     narrow = [member for member in built if member.width <= y.shape[1]]
     curves = iter(train_together(narrow, x, y, epochs, batch_size, learning_rate, data_seed, probe))
@@ -99,7 +100,7 @@ def train_together(
     batch_size: int,
     learning_rate: float,
     data_seed: int,
-    probe: Pair,
+    probe: HeldOut,
 ) -> list[Curves]:
     """Fits built `members` in place by the method above; the curves of each."""
     if not members:
@@ -155,8 +156,8 @@ class Family:
         # A bias row reads nothing but the constant one; rows of no member stay all zero.
         self.encoder[:, -1] = self.layout.is_bias
         for member, features, bias in self.layout.places(members):
-            linear = member.encoder[0]
-            self.encoder[features] = torch.cat([linear.weight, linear.bias[:, None]], 1)
+            reads = cast(nn.Linear, member.encoder[0])
+            self.encoder[features] = torch.cat([reads.weight, reads.bias[:, None]], 1)
             self.decoder[features] = member.decoder.weight.T
             self.decoder[bias] = member.decoder.bias - center
             self.penalty[features] = member.penalty
@@ -164,8 +165,9 @@ class Family:
     def unpack(self, members: Sequence[ReLU], center: Float[Tensor, " target"]) -> None:
         """Copies the parameters back out into the members."""
         for member, features, bias in self.layout.places(members):
-            member.encoder[0].weight.copy_(self.encoder[features, :-1])
-            member.encoder[0].bias.copy_(self.encoder[features, -1])
+            reads = cast(nn.Linear, member.encoder[0])
+            reads.weight.copy_(self.encoder[features, :-1])
+            reads.bias.copy_(self.encoder[features, -1])
             member.decoder.weight.copy_(self.decoder[features].T)
             member.decoder.bias.copy_(self.decoder[bias] + center)
 
@@ -265,7 +267,7 @@ class Layout:
     owner: Int[Tensor, " row"]
     is_feature: Float[Tensor, " row"]
     is_bias: Float[Tensor, " row"]
-    mask: Float[Tensor, "tile row row"]
+    mask: Float[Tensor, "tile place place"]
 
     @classmethod
     def pack(cls, widths: Sequence[int], device: torch.device) -> "Layout":

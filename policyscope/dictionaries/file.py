@@ -1,6 +1,6 @@
 """A dictionary on disk: a readable header, safetensors weights and its curves.
 
-    dictionary.json        format, kind, choices, facts, seeds, scores, notes, checksum of the weights
+    dictionary.json        format, kind, choices, facts, seeds, scores, notes, checksum of weights
     weights.safetensors    the parameters by their torch names
     curves.csv             one row per epoch
 
@@ -170,7 +170,7 @@ def export_source(dictionary: Dictionary, path: Path) -> None:
     state = {name: value.detach().cpu() for name, value in dictionary.state_dict().items()}
     try:
         torch.save(state, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -189,11 +189,11 @@ def replace_directory(directory: Path, fill: Callable[[Path], None]) -> None:
         fill(new)
         # A directory cannot be renamed onto one with files in it, so the old one steps aside.
         if directory.exists():
-            os.replace(directory, old)
-        os.replace(new, directory)
+            directory.replace(old)
+        new.replace(directory)
     except OSError as error:
         if old.exists() and not directory.exists():
-            os.replace(old, directory)
+            old.replace(directory)
         if error.errno == errno.ENOSPC:
             raise DiskFull(
                 f"No room to write {directory}; what was there stays as it was."

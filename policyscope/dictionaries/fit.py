@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +20,10 @@ from policyscope.table import Column, Table
 # firing rate below 0.008, and a small part of the cost of an epoch.
 PROBE_STEPS = 4096
 
+Kind = TypeVar("Kind", bound=Dictionary)
 Pair = tuple[Float[Tensor, "step unit"], Float[Tensor, "step target"]]
+# Its widths are compared with those of x and y when the fit begins.
+HeldOut = tuple[Float[Tensor, "_ _"], Float[Tensor, "_ _"]]
 Stream = Callable[[int], Iterable[tuple[Tensor | np.ndarray, Tensor | np.ndarray]]]
 
 
@@ -98,7 +102,7 @@ def fit(
     learning_rate: float = 1e-3,
     seed: int = 0,
     data_seed: int = 0,
-    held_out: Pair | None = None,
+    held_out: HeldOut | None = None,
 ) -> Fitted:
     """A new dictionary with the choices of `dictionary`, fitted to carry `x` to `y`.
 
@@ -113,7 +117,7 @@ def fit(
             yield ((x[rows], y[rows]) for rows in order.split(batch_size))
 
     built = build(dictionary, x, y, seed)
-    probe = checked(*held_out) if held_out else sample(x, y)
+    probe = probe_of(held_out, x, y)
     curves = train(built, shuffled(), epochs, learning_rate, probe)
     return Fitted(built, curves, seed, data_seed)
 
@@ -125,7 +129,7 @@ def fit_stream(
     epochs: int = 50,
     learning_rate: float = 1e-3,
     seed: int = 0,
-    held_out: Pair | None = None,
+    held_out: HeldOut | None = None,
 ) -> Fitted:
     """As `fit`, but `batches(epoch)` gives the shuffled (x, y) batches of that epoch, one by one.
 
@@ -145,9 +149,7 @@ def fit_stream(
             yield (checked(*batch) for batch in batches(epoch))
 
     built = build(dictionary, x, y, seed)
-    curves = train(
-        built, streamed(), epochs, learning_rate, checked(*held_out) if held_out else (x, y)
-    )
+    curves = train(built, streamed(), epochs, learning_rate, probe_of(held_out, x, y))
     return Fitted(built, curves, seed, data_seed=0)
 
 
@@ -156,7 +158,7 @@ def train(
     passes: Iterator[Iterator[Pair]],
     epochs: int,
     learning_rate: float,
-    probe: Pair,
+    probe: HeldOut,
 ) -> Curves:
     """Minimizes the loss of a built `dictionary` in place, one pass over the data per epoch."""
     optimizer = torch.optim.Adam(dictionary.parameters(), lr=learning_rate, fused=True)
@@ -184,6 +186,11 @@ def train_epoch(
         steps += len(x)
         for name, value in {"loss": loss, **parts}.items():
             sums[name] = sums.get(name, 0.0) + value.detach() * len(x)
+    if steps == 0:
+        raise NotEnoughData(
+            "The stream gave no batch for a later epoch. Give a function that makes the batches "
+            "anew each time it is called, not one iterator."
+        )
     return {name: float(total) / steps for name, total in sums.items()}
 
 
@@ -212,9 +219,9 @@ def variation(y: Float[Tensor, "step target"]) -> float:
     return total if total > 0 else math.nan
 
 
-def build(dictionary: Dictionary, x: Tensor, y: Tensor, seed: int) -> Dictionary:
+def build(dictionary: Kind, x: Tensor, y: Tensor, seed: int) -> Kind:
     """A fresh dictionary of the same choices, sized for x and y, on their device."""
-    built = dictionary.unbuilt()
+    built = cast(Kind, dictionary.unbuilt())
     # Drawn on the CPU on every machine, so that a seed means the same parameters everywhere.
     built.build(x.shape[1], y.shape[1], torch.Generator().manual_seed(seed))
     return built.to(x.device)
@@ -227,11 +234,18 @@ def orders(steps: int, epochs: int, seed: int, device: torch.device) -> Iterator
         yield torch.randperm(steps, generator=generator).to(device)
 
 
-def sample(x: Tensor, y: Tensor) -> Pair:
-    """At most `PROBE_STEPS` steps spread evenly over the data."""
-    count = min(len(x), PROBE_STEPS)
-    rows = torch.arange(count, device=x.device) * len(x) // count
-    return x[rows], y[rows]
+def probe_of(held_out: HeldOut | None, x: Tensor, y: Tensor) -> HeldOut:
+    """What the curves are measured on: `held_out`, or at most `PROBE_STEPS` steps of the data."""
+    if held_out is None:
+        count = min(len(x), PROBE_STEPS)
+        rows = torch.arange(count, device=x.device) * len(x) // count
+        return x[rows], y[rows]
+    widths, given = [x.shape[1], y.shape[1]], [side.shape[-1] for side in held_out]
+    if given != widths:
+        raise InvalidInput(
+            f"The held-out x and y have {given} units; x and y have {widths}. They must be alike."
+        )
+    return checked(*held_out)
 
 
 def checked(x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> Pair:

@@ -8,6 +8,7 @@ autoencoder it is the one of Bricken et al. 2023 without the tied bias and the u
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -26,8 +27,10 @@ class ReLU(Dictionary):
     penalty: float = field(default=1e-5, metadata={"help": "weight λ of the L1 norm of the codes"})
 
     def initialize(self, generator: torch.Generator) -> None:
-        self.encoder = nn.Sequential(default_linear(self.d_in, self.width, generator), nn.ReLU())
-        self.decoder = default_linear(self.width, self.d_out, generator)
+        self.encoder: nn.Sequential = nn.Sequential(
+            default_linear(self.d_in, self.width, generator), nn.ReLU()
+        )
+        self.decoder: nn.Linear = default_linear(self.width, self.d_out, generator)
 
     def encode(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... feature"]:
         return self.encoder(x)
@@ -49,7 +52,7 @@ class ReLU(Dictionary):
 
 def default_linear(d_in: int, d_out: int, generator: torch.Generator) -> nn.Linear:
     """`nn.Linear(d_in, d_out)` as torch draws it by default, but from `generator`."""
-    layer = skip_init(nn.Linear, d_in, d_out)
+    layer = cast(nn.Linear, skip_init(nn.Linear, d_in, d_out))
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
     bound = 1 / math.sqrt(d_in)
     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)

@@ -33,7 +33,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Scale:
-    """How far from neutral a metric lies: nearer than usual below `near`, unusually far above `far`."""
+    """Distances from neutral: closer than `near` is close, beyond `far` is far."""
 
     near: float
     far: float

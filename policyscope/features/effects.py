@@ -125,7 +125,9 @@ def output_gradients(
                 for number in numbers.unbind(1)
             ]
         # A map's gradient is summed over positions: the effect of the feature everywhere at once.
-        summed = torch.stack([by_position(row).reshape(-1, len(dictionary.direction(0))).sum(0) for row in rows])
+        summed = torch.stack(
+            [by_position(row).reshape(-1, len(dictionary.direction(0))).sum(0) for row in rows]
+        )
         total = summed if total is None else total + summed
     assert total is not None
     return (total / len(observations)).detach().cpu()

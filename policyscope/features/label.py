@@ -3,10 +3,10 @@
 A label is a guess until an experiment tests it. It is made on some episodes and scored on others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -55,8 +55,9 @@ class Label:
         if np.isnan(self.precision):
             return f"{text} ({self.note})" if self.note else text
         return (
-            f"{text} (held out: precision {self.precision:.2f} against {self.base_rate:.2f} by chance, "
-            f"recall {self.recall:.2f}, AUROC {self.auroc:.2f})"
+            f"{text} (held out: precision {self.precision:.2f} "
+            f"against {self.base_rate:.2f} by chance, recall {self.recall:.2f}, "
+            f"AUROC {self.auroc:.2f})"
         )
 
 
@@ -101,6 +102,7 @@ class Evidence:
         )
 
 
+@runtime_checkable
 class Labeller(Protocol):
     """What labels features: made once from the evidence, then asked feature by feature."""
 
@@ -109,10 +111,4 @@ class Labeller(Protocol):
         ...
 
 
-class MakeLabeller(Protocol):
-    """What is registered: prepares a labeller for one recording."""
-
-    def __call__(self, evidence: Evidence) -> Labeller: ...
-
-
-LABELLERS: Registry[MakeLabeller] = Registry("labeller", "policyscope.labellers")
+LABELLERS: Registry[Callable[[Evidence], Labeller]] = Registry("labeller", "policyscope.labellers")

@@ -1,7 +1,8 @@
 """The moments at which each feature fires most, from different episodes.
 
 The strongest steps of a feature are mostly neighbours in one episode; taking at most `per_episode`
-of each shows what they have in common instead. Ties go to the earlier episode, then the earlier step.
+of each shows what they have in common instead. Ties go to the earlier episode, then to the
+earlier step.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from policyscope.errors import InvalidInput, NotEnoughData
-from policyscope.variance import Variance, check_columns
+from policyscope.variance import CHUNK, Variance, check_columns
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,18 @@ class Histogram:
 
     def update(self, codes: Float[np.ndarray, "step feature"]) -> None:
         """Takes steps in."""
+        for start in range(0, max(len(codes), 1), CHUNK):
+            self._add(self._count(codes[start : start + CHUNK]))
+
+    def _count(self, codes: Float[np.ndarray, "step feature"]) -> Int[np.ndarray, "feature slot"]:
         bins, features = self.edges.shape[1] - 1, codes.shape[1]
         low, high = self.edges[:, 0], self.edges[:, -1]
         # Slot 0 counts what lies below, slots 1 … bins the bins, slot bins + 1 what lies above.
-        slot = (
-            np.clip(np.floor((codes - low) * (bins / (high - low))), -1, bins).astype(np.int64) + 1
-        )
-        slot = np.where(codes == high, bins, slot) + np.arange(features) * (bins + 2)
+        place = np.floor((codes - low) * (bins / (high - low)) + 1)
+        place = np.where(codes == high, bins, np.clip(place, 0, bins + 1))
+        slot = place.astype(np.int32) + np.arange(features, dtype=np.int32) * (bins + 2)
         counts = np.bincount(slot.ravel(), minlength=features * (bins + 2))
-        self._add(counts.reshape(features, bins + 2))
+        return counts.reshape(features, bins + 2)
 
     def merge(self, other: "Histogram") -> None:
         """Takes in everything `other` has counted; the edges must be the same."""

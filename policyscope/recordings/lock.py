@@ -18,18 +18,18 @@ class WriterLock:
     worker cannot keep a recording locked after its parent was killed.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, what: str = "Recording") -> None:
         self.path = directory.resolve() / "writer.lock"
         self._key = (os.getpid(), self.path)
         if self._key in _held:
-            raise in_use(directory, str(os.getpid()))
+            raise in_use(f"{what} {directory}", str(os.getpid()))
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.read(self._descriptor, 32).decode(errors="replace").strip()
             os.close(self._descriptor)
-            raise in_use(directory, holder) from error
+            raise in_use(f"{what} {directory}", holder) from error
         _held.add(self._key)
         self._leave_number()
 
@@ -48,10 +48,9 @@ class WriterLock:
             os.close(self._descriptor)
 
 
-def in_use(directory: Path, holder: str) -> InUse:
-    """The error for a directory that `holder`, a process id or empty, writes to."""
+def in_use(what: str, holder: str) -> InUse:
+    """The error for something that `holder`, a process id or empty, writes to."""
     by = f"process {holder}" if holder else "another process"
     return InUse(
-        f"Recording {directory} is being written by {by}. "
-        "Wait for it to end, or record under another name."
+        f"{what} is being written by {by}. Wait for it to end, or write under another name."
     )

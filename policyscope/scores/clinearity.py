@@ -4,14 +4,16 @@ Threshold and side are chosen on some episodes and judged on others, so that the
 features is not flattered; its interval is a percentile bootstrap over the held-out episodes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
 
 from policyscope.detection import roc
-from policyscope.episodes import FEWEST_EPISODES, hold_out, percentile_interval, resample
-from policyscope.errors import InvalidInput, NotEnoughData, NotFinite
+from policyscope.episodes import FEWEST_EPISODES, GROUPS, hold_out, percentile_interval, resample
+from policyscope.errors import NotEnoughData, NotFinite
 from policyscope.progress import track
 
 # Features copied out at a time: one column of a wide matrix touches every line of it.
@@ -38,15 +40,16 @@ class Clinearity:
 
     @property
     def best(self) -> int:
-        """The feature that detects the event best in training: chosen without the held-out steps."""
+        """The feature that detects the event best in training; no held-out step had a say."""
         return int(np.argmax(self.train_accuracy))
 
     def __repr__(self) -> str:
         i = self.best
         side = ">" if self.above[i] else "<="
         return (
-            f"Clinearity(best of {len(self.auroc)}: #{i} {side} {self.threshold[i]:.3g}, balanced accuracy "
-            f"{self.balanced_accuracy[i]:.2f} [{self.low[i]:.2f}, {self.high[i]:.2f}], "
+            f"Clinearity(best of {len(self.auroc)}: #{i} {side} {self.threshold[i]:.3g}, "
+            f"balanced accuracy {self.balanced_accuracy[i]:.2f} "
+            f"[{self.low[i]:.2f}, {self.high[i]:.2f}], "
             f"AUROC {self.auroc[i]:.2f}, {self.held_out_episodes} held-out episodes)"
         )
 
@@ -68,27 +71,26 @@ def clinearity(
     """
     held_out = hold_out(episode, held_out_share, seed)
     check_events(event, episode, held_out)
-    thresholds, above, train_accuracy, auroc = [], [], [], []
+    judge = Judge.of(event[held_out], episode[held_out], replicates, seed)
+    chosen, auroc, accuracy, intervals = [], [], [], []
     with track("scoring features", codes.shape[1], "features") as progress:
         for first in range(0, codes.shape[1], FEATURES_AT_ONCE):
-            for column in np.ascontiguousarray(codes[:, first : first + FEATURES_AT_ONCE].T):
-                if not np.isfinite(column).all():
-                    raise NotFinite(f"Feature {len(auroc)} holds NaN or Inf.")
-                threshold, is_above, accuracy = best_threshold(column[~held_out], event[~held_out])
-                thresholds.append(threshold)
-                above.append(is_above)
-                train_accuracy.append(accuracy)
-                auroc.append(roc(column[held_out], event[held_out]).area)
-                progress.advance()
-    fires = (codes[held_out] > np.array(thresholds)) == np.array(above)
-    values = balanced_accuracy(fires, event[held_out], episode[held_out], replicates, seed)
-    low, high = percentile_interval(values[1:], level)
+            columns = np.ascontiguousarray(codes[:, first : first + FEATURES_AT_ONCE].T)
+            check_finite(columns, first)
+            detectors = [best_threshold(column[~held_out], event[~held_out]) for column in columns]
+            values = judge.accuracy(columns[:, held_out], detectors)
+            chosen += detectors
+            auroc += [roc(column[held_out], event[held_out]).area for column in columns]
+            accuracy.append(values[0])
+            intervals.append(percentile_interval(values[1:], level))
+            progress.advance(len(columns))
+    low, high = (np.concatenate(bounds) for bounds in zip(*intervals, strict=True))
     return Clinearity(
         auroc=np.array(auroc),
-        threshold=np.array(thresholds),
-        above=np.array(above),
-        train_accuracy=np.array(train_accuracy),
-        balanced_accuracy=values[0],
+        threshold=np.array([detector.threshold for detector in chosen]),
+        above=np.array([detector.above for detector in chosen]),
+        train_accuracy=np.array([detector.accuracy for detector in chosen]),
+        balanced_accuracy=np.concatenate(accuracy),
         low=low,
         high=high,
         held_out_episodes=len(np.unique(episode[held_out])),
@@ -96,37 +98,73 @@ def clinearity(
     )
 
 
-def best_threshold(
-    score: Float[np.ndarray, " step"], event: Bool[np.ndarray, " step"]
-) -> tuple[float, bool, float]:
-    """The threshold and side with the best balanced accuracy, and that accuracy."""
+@dataclass(frozen=True)
+class Detector:
+    """A threshold on one feature, on which side the event lies, and its training accuracy."""
+
+    threshold: float
+    above: bool
+    accuracy: float
+
+
+def best_threshold(score: Float[np.ndarray, " step"], event: Bool[np.ndarray, " step"]) -> Detector:
+    """The threshold and side with the best balanced accuracy."""
     curve = roc(score, event)
     advantage = curve.hit_rate - curve.false_alarm_rate
     best = int(np.argmax(np.abs(advantage)))
     accuracy = 0.5 + 0.5 * abs(float(advantage[best]))
-    return float(curve.threshold[best]), bool(advantage[best] >= 0), accuracy
+    return Detector(float(curve.threshold[best]), bool(advantage[best] >= 0), accuracy)
 
 
-def balanced_accuracy(
-    fires: Bool[np.ndarray, "step feature"],
-    event: Bool[np.ndarray, " step"],
-    episode: Int[np.ndarray, " step"],
-    replicates: int,
-    seed: int,
-) -> Float[np.ndarray, "replicate feature"]:
-    """Balanced accuracy on the data (first row) and on bootstrap replicates of its episodes."""
-    numbers, place = np.unique(episode, return_inverse=True)
-    member = np.zeros((len(numbers), len(episode)), np.float32)
-    member[place, np.arange(len(episode))] = 1.0
-    weights = np.concatenate([np.ones((1, len(numbers))), resample(len(numbers), replicates, seed)])
-    hits = weights @ (member[:, event] @ fires[event].astype(np.float32))
-    rejections = weights @ (member[:, ~event] @ (~fires[~event]).astype(np.float32))
-    events = weights @ np.bincount(place, event, len(numbers))
-    others = weights @ np.bincount(place, ~event, len(numbers))
-    # A replicate may draw no event at all; it then says nothing.
-    hit_rate = hits / np.where(events > 0, events, np.nan)[:, None]
-    rejection_rate = rejections / np.where(others > 0, others, np.nan)[:, None]
-    return 0.5 * (hit_rate + rejection_rate)
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Held-out events, and how often each group of episodes counts in each bootstrap replicate.
+
+    The first replicate is the data itself.
+    """
+
+    event: Bool[np.ndarray, " step"]
+    member: csr_array
+    weights: Float[np.ndarray, "replicate episode"]
+
+    @classmethod
+    def of(
+        cls,
+        event: Bool[np.ndarray, " step"],
+        episode: Int[np.ndarray, " step"],
+        replicates: int,
+        seed: int,
+    ) -> "Judge":
+        """The judge of these held-out steps."""
+        groups, place = np.unique(episode % GROUPS, return_inverse=True)
+        steps = np.arange(len(event))
+        member = csr_array((np.ones(len(event)), (place, steps)), (len(groups), len(event)))
+        drawn = resample(len(groups), replicates, seed)
+        return cls(event, member, np.concatenate([np.ones((1, len(groups))), drawn]))
+
+    def accuracy(
+        self, codes: Float[np.ndarray, "feature step"], detectors: Sequence[Detector]
+    ) -> Float[np.ndarray, "replicate feature"]:
+        """The balanced accuracy of each feature's detector in every replicate."""
+        threshold = np.array([detector.threshold for detector in detectors])
+        above = np.array([detector.above for detector in detectors])
+        fires = threshold < codes.T
+        says = (fires == above).astype(np.float64)
+        claims = self.weights @ (self.member @ says)
+        hits = self.weights @ (self.member @ (says * self.event[:, None]))
+        events = (self.weights @ (self.member @ self.event.astype(np.float64)))[:, None]
+        others = (self.weights @ (self.member @ (~self.event).astype(np.float64)))[:, None]
+        # A replicate may draw no event at all; it then says nothing.
+        hit_rate = hits / np.where(events > 0, events, np.nan)
+        false_alarm_rate = (claims - hits) / np.where(others > 0, others, np.nan)
+        return 0.5 * (hit_rate + 1 - false_alarm_rate)
+
+
+def check_finite(columns: Float[np.ndarray, "feature step"], first: int) -> None:
+    """Refuses codes with NaN or Inf, naming the feature."""
+    bad = np.flatnonzero(~np.isfinite(columns).all(axis=1))
+    if len(bad):
+        raise NotFinite(f"Feature {first + int(bad[0])} holds NaN or Inf.")
 
 
 def check_events(
@@ -135,12 +173,11 @@ def check_events(
     held_out: Bool[np.ndarray, " step"],
 ) -> None:
     """Refuses events that a split by episode cannot judge."""
-    if len(event) != len(held_out):
-        raise InvalidInput(f"Got {len(event)} events for {len(held_out)} steps; they must agree.")
     count = len(np.unique(episode[held_out]))
     if count < FEWEST_EPISODES:
         raise NotEnoughData(
-            f"{count} episodes are held out; an interval needs {FEWEST_EPISODES}. Record more episodes."
+            f"{count} episodes are held out; an interval needs {FEWEST_EPISODES}. "
+            "Record more episodes."
         )
     for part, name in ((~held_out, "training"), (held_out, "held-out")):
         for happened, kind in ((event, "with the event"), (~event, "without it")):

@@ -1,4 +1,4 @@
-"""Covariance of two sets of columns as a fold: the sums from which scores between codes are made."""
+"""Covariance of two sets of columns as a fold, from which scores between codes are made."""
 
 import numpy as np
 from jaxtyping import Float
@@ -30,8 +30,9 @@ class CoMoments:
             part = CoMoments()
             part.left.update(ours)
             part.right.update(theirs)
-            centred = ours - part.left.mean.astype(ours.dtype)
-            part._joint = (centred.T @ theirs).astype(np.float64)
+            ours = ours - part.left.mean.astype(ours.dtype)
+            theirs = theirs - part.right.mean.astype(theirs.dtype)
+            part._joint = (ours.T @ theirs).astype(np.float64)
             self.merge(part)
 
     def merge(self, other: "CoMoments") -> None:

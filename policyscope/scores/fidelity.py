@@ -87,11 +87,19 @@ def return_kept(
     generator = np.random.default_rng(seed)
     draws = generator.integers(len(seeds), size=(REPLICATES, len(seeds)))
     resampled = kept_share(returns[:, draws].mean(-1))
-    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan,) * 2
+    low, high = (
+        np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan,) * 2
+    )
     untouched, spliced, ablated = returns.mean(1)
     value = kept_share(returns.mean(1, keepdims=True))[0]
     return ReturnKept(
-        float(value), float(low), float(high), float(untouched), float(spliced), float(ablated), len(seeds)
+        float(value),
+        float(low),
+        float(high),
+        float(untouched),
+        float(spliced),
+        float(ablated),
+        len(seeds),
     )
 
 

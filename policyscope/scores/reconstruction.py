@@ -1,4 +1,4 @@
-"""How much of its target a dictionary explains, how sparsely, and how much its best features alone do.
+"""How much of its target a dictionary explains, how sparsely, and with how few features.
 
 `unexplained` is the squared error over the variance of the target, pooled over units: 0 is perfect,
 1 is no better than the mean, more is worse than the mean.
@@ -92,8 +92,8 @@ class Reconstruction:
         varies = variance > CONSTANT * self._target.mean**2
         if not varies.any():
             raise NotEnoughData(
-                f"All {len(variance)} units are constant over {self._target.count:,} steps, so there "
-                "is nothing to explain. Is the layer dead, or too little recorded?"
+                f"All {len(variance)} units are constant over {self._target.count:,} steps, so "
+                "there is nothing to explain. Is the layer dead, or too little recorded?"
             )
         steps = self._target.count
         per_unit = np.full(len(variance), np.nan)
@@ -182,7 +182,7 @@ class KeepTopFeatures:
 def greedy_order(
     gain: Float[np.ndarray, " feature"], cost: Float[np.ndarray, "feature feature"]
 ) -> tuple[Int[np.ndarray, " feature"], Float[np.ndarray, " feature"]]:
-    """The order in which features lower the error `−2 Σ gain + ΣΣ cost` most, and by how much each."""
+    """The order in which features lower `ΣΣ cost − 2 Σ gain` most, and by how much each does."""
     drop = 2 * gain - np.diagonal(cost)
     is_free = np.ones(len(gain), bool)
     order = np.zeros(len(gain), np.int64)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from policyscope.errors import InvalidInput, NotEnoughData
 from policyscope.scores.comoments import CoMoments
@@ -97,7 +97,7 @@ def descend(
     """The fate of every feature of a narrow dictionary in a wide one, on the same data.
 
     Kept: one wide feature has |r| > 0.9. Split: two or more have their highest r with it, r > 0.2
-    and a cosine of directions over 0.7. Lost: neither. `r` is the highest |r| with any wide feature.
+    and a cosine of directions over 0.7. Lost: neither. `r` is the highest |r| with a wide feature.
     """
     similarity = cosines(narrow, wide)
     parent = correlation.argmax(axis=0)
@@ -147,7 +147,7 @@ class SizeRow:
 
 @dataclass(frozen=True)
 class SizeComparison:
-    """Widths side by side and the one that `criterion` picks; None where it cannot, see `reason`."""
+    """Widths side by side and the one that `criterion` picks; None for the `reason` given."""
 
     rows: tuple[SizeRow, ...]
     advised: int | None
@@ -201,12 +201,15 @@ def compare_sizes(members: Sequence[Member], *, tolerance: float = TOLERANCE) ->
         raise NotEnoughData("Got no dictionaries to compare. Fit some widths first.")
     widths = sorted({member.width for member in members})
     rows = tuple(size_row([m for m in members if m.width == width]) for width in widths)
-    criterion = f"the smallest width whose median unexplained over seeds is within {tolerance:g} of the best width's"
+    criterion = (
+        "the smallest width whose median unexplained over seeds "
+        f"is within {tolerance:g} of the best width's"
+    )
     advised, reason = advise(rows, tolerance)
     return SizeComparison(rows, advised, criterion, reason)
 
 
-def advise(rows: tuple[SizeRow, ...], tolerance: float) -> tuple[int | None, str]:
+def advise(rows: Sequence[SizeRow], tolerance: float) -> tuple[int | None, str]:
     """The width to use and why, or None and why not."""
     thin = [row for row in rows if row.seeds < FEWEST_SEEDS]
     if thin:
@@ -226,8 +229,8 @@ def advise(rows: tuple[SizeRow, ...], tolerance: float) -> tuple[int | None, str
     against = "" if chosen is best else f", against {best.unexplained:.3f} with {best.width}"
     return chosen.width, (
         f"Use {chosen.width}: median unexplained {chosen.unexplained:.3f}{against}; "
-        f"{chosen.distinct:g} of {chosen.width} features alive and distinct; within {tolerance:g} of the "
-        f"best and the smallest such, over {chosen.seeds} seeds."
+        f"{chosen.distinct:g} of {chosen.width} features alive and distinct; "
+        f"the smallest within {tolerance:g} of the best, over {chosen.seeds} seeds."
     )
 
 
@@ -236,8 +239,8 @@ def size_row(members: Sequence[Member]) -> SizeRow:
     for member in members:
         if not len(member.directions) == len(member.alive) == member.width:
             raise InvalidInput(
-                f"Seed {member.seed} of width {member.width} has {len(member.directions)} directions and "
-                f"{len(member.alive)} alive flags; it needs {member.width} of each."
+                f"Seed {member.seed} of width {member.width} has {len(member.directions)} "
+                f"directions and {len(member.alive)} alive flags; it needs {member.width} of each."
             )
     unexplained = np.array([member.unexplained for member in members])
     directions, alive = [m.directions for m in members], [m.alive for m in members]

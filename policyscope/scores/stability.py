@@ -19,7 +19,7 @@ FOUND_AGAIN = 0.9
 
 @dataclass(frozen=True)
 class Stability:
-    """Matched |cosine| of each feature of one dictionary in every other seed; dead features have NaN.
+    """Matched |cosine| of each feature of one dictionary in every other seed; NaN for dead ones.
 
     `chance` is the mean matched |cosine| of as many random directions in as many dimensions.
     """
@@ -64,7 +64,8 @@ def stability(
     """
     if len(directions) < 2:
         raise NotEnoughData(
-            f"Got {len(directions)} dictionaries; stability compares two or more seeds. Fit more seeds."
+            f"Got {len(directions)} dictionaries; stability compares two or more seeds. "
+            "Fit more seeds."
         )
     living = [np.ones(len(d), bool) for d in directions] if alive is None else list(alive)
     if [len(d) for d in directions] != [len(mask) for mask in living]:

@@ -31,6 +31,8 @@ from policyscope.progress import track
 
 ENVIRONMENT = "CartPole-v1"
 VALIDATION_EPISODES = 100
+TARGET = 200.0
+QUICK_TARGET = 100.0
 # The two random streams of one seed.
 ACTING, VALIDATING = 0, 1
 
@@ -138,7 +140,7 @@ class Trajectory:
 def train(
     seed: int,
     episodes: int = 2000,
-    target: float = 200.0,
+    target: float = TARGET,
     *,
     learning_rate: float = 1e-3,
     discount: float = 0.99,

@@ -73,7 +73,7 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A run of bins of one axis and what a rule with it is worth: F1 minus the cost of thresholds."""
+    """A run of bins of one axis and what it is worth: F1 minus the cost of its thresholds."""
 
     axis: int
     first: int

@@ -1,0 +1,344 @@
+"""Fitting dictionaries on a recording: many seeds at once, held-out episodes, the best one kept.
+
+One seed says little: many of the small dictionaries of the CartPole study collapse to nothing at an
+unlucky start. So every choice is fitted from several seeds, as one batched family where the kind
+allows it; the seed that explains held-out episodes best is kept, and the others say how far to
+trust it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from policyscope.address import Site
+from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.dictionaries.family import fit_family
+from policyscope.dictionaries.fit import Fitted, fit
+from policyscope.dictionaries.relu import ReLU
+from policyscope.episodes import FEWEST_EPISODES, hold_out
+from policyscope.errors import InvalidInput, UnknownName
+from policyscope.recordings.batches import batches
+from policyscope.recordings.recording import Recording
+from policyscope.scores.reconstruction import Reconstruction, ReconstructionScore
+from policyscope.scores.redundancy import (
+    CodeCorrelation,
+    Descent,
+    Member,
+    SizeComparison,
+    compare_sizes,
+    descend,
+)
+from policyscope.scores.stability import Stability, stability
+from policyscope.table import Column, Table
+
+HELD_OUT_SHARE = 0.2
+READ_ROWS = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The activations of two sites, split by episode."""
+
+    x: Float[Tensor, "step unit"]
+    y: Float[Tensor, "step target"]
+    held_x: Float[Tensor, "held unit"]
+    held_y: Float[Tensor, "held target"]
+    held_out: tuple[int, ...]
+    """Empty where there are too few episodes to hold any out; then held_x is x."""
+
+
+def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Samples:
+    """All samples of two sites; a fifth of the episodes is held out. Maps give one per position."""
+    for site in (reads, writes):
+        if str(site) not in recording.columns:
+            known = [s.name for s in recording.header.columns if s.kind in ("site", "observation")]
+            raise UnknownName.among(f"recorded site in {recording.name!r}", str(site), known)
+    episode = np.asarray(recording.read("episode"))
+    if len(episode) == 0:
+        raise InvalidInput(f"Recording {recording.name!r} is empty. Record some steps first.")
+    numbers = np.unique(episode)
+    held = np.zeros(len(episode), np.bool_)
+    if len(numbers) >= FEWEST_EPISODES:
+        held = hold_out(episode, HELD_OUT_SHARE, seed)
+    kept_back = {int(number) for number in np.unique(episode[held])}
+    fitted_on = {int(number) for number in numbers} - kept_back
+    x, y = read_pairs(recording, reads, writes, fitted_on)
+    held_x, held_y = read_pairs(recording, reads, writes, kept_back) if kept_back else (x, y)
+    return Samples(x, y, held_x, held_y, tuple(sorted(kept_back)))
+
+
+def read_pairs(
+    recording: Recording, reads: Site, writes: Site, episodes: set[int]
+) -> tuple[Tensor, Tensor]:
+    """All (x, y) of these episodes in their order on disk."""
+    columns = [str(reads), str(writes)]
+    generator = np.random.default_rng(0)
+    parts = list(
+        batches(recording, columns, READ_ROWS, generator=generator, shuffle=None, episodes=episodes)
+    )
+    x, y = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One seed of one choice, measured on the held-out episodes."""
+
+    fitted: Fitted
+    score: ReconstructionScore
+    member: Member
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One dictionary as it was asked for: the seed that is kept, and all that were tried."""
+
+    best: Candidate
+    candidates: tuple[Candidate, ...]
+    stability: Stability | None
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """The dictionary that is kept."""
+        return self.best.fitted.dictionary
+
+    def to_json(self) -> dict[str, Any]:
+        """What the seeds say, for the dictionary's header and `fit --json`."""
+        unexplained = [c.score.unexplained for c in self.candidates]
+        return {
+            "seeds": [c.fitted.seed for c in self.candidates],
+            "seed": self.best.fitted.seed,
+            "unexplained": self.best.score.unexplained,
+            "unexplained_by_seed": unexplained,
+            "unexplained_median": float(np.median(unexplained)),
+            "l0": self.best.score.l0,
+            "l0_by_seed": [c.score.l0 for c in self.candidates],
+            "dead": self.best.score.dead,
+            "dead_by_seed": [c.score.dead for c in self.candidates],
+            "collapsed_seeds": sum(c.score.dead == 1.0 for c in self.candidates),
+            "stability": None
+            if self.stability is None
+            else {
+                "mean_cosine": [known(v) for v in self.stability.mean_cosine],
+                "found_again": [known(v) for v in self.stability.found_again],
+                "overall": known(self.stability.overall),
+                "chance": self.stability.chance,
+            },
+        }
+
+
+def known(value: float) -> float | None:
+    """A number as JSON has it: null where it is not known."""
+    return float(value) if np.isfinite(value) else None
+
+
+def fit_choices(
+    samples: Samples,
+    choices: Sequence[Dictionary],
+    reads: Site,
+    writes: Site,
+    *,
+    seeds: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> list[Choice]:
+    """Every choice fitted from `seeds` seeds, and the best of each by held-out unexplained variance."""
+    if seeds < 1:
+        raise InvalidInput(f"seeds is {seeds}; expected at least 1.")
+    for choice in choices:
+        choice.reads, choice.writes = reads, writes
+    numbers = [seed + offset for offset in range(seeds)]
+    members = [choice for choice in choices for _ in numbers]
+    schedule: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "data_seed": seed,
+        "held_out": (samples.held_x, samples.held_y),
+    }
+    if all(type(choice) is ReLU for choice in choices):
+        together = cast(Sequence[ReLU], members)
+        fitted = fit_family(together, samples.x, samples.y, seeds=numbers * len(choices), **schedule)
+    else:
+        fitted = [
+            fit(member, samples.x, samples.y, seed=number, **schedule)
+            for member, number in zip(members, numbers * len(choices), strict=True)
+        ]
+    measured = [measure(one, samples) for one in fitted]
+    found = []
+    for first in range(0, len(measured), seeds):
+        those = tuple(measured[first : first + seeds])
+        best = min(range(seeds), key=lambda index: those[index].score.unexplained)
+        again = None
+        if seeds > 1 and those[best].member.alive.any():
+            again = stability(
+                [c.member.directions for c in those], [c.member.alive for c in those], reference=best
+            )
+        found.append(Choice(those[best], those, again))
+    return found
+
+
+def measure(fitted: Fitted, samples: Samples) -> Candidate:
+    """Scores and code statistics of one fitted dictionary on the held-out samples."""
+    dictionary = fitted.dictionary
+    fold, correlation = Reconstruction(), CodeCorrelation()
+    with torch.no_grad():
+        for x, y in zip(
+            samples.held_x.split(READ_ROWS), samples.held_y.split(READ_ROWS), strict=True
+        ):
+            codes = dictionary.encode(x)
+            fold.update(y.numpy(), dictionary.decode(codes).numpy(), codes.numpy())
+            correlation.update(codes.numpy(), codes.numpy())
+    score = fold.result()
+    member = Member(
+        width=len(dictionary),
+        seed=fitted.seed,
+        unexplained=score.unexplained,
+        correlation=correlation.result(),
+        directions=dictionary.directions().numpy(),
+        alive=~score.is_dead,
+    )
+    return Candidate(fitted, score, member)
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Several widths of one kind side by side: which to use, and what became of each feature."""
+
+    comparison: SizeComparison
+    descents: Mapping[str, tuple[Descent, ...]]
+    """By the name of the narrower dictionary: its features in the next wider one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What is kept beside the dictionaries."""
+        return {
+            "advised": self.comparison.advised,
+            "reason": self.comparison.reason,
+            "criterion": self.comparison.criterion,
+            "rows": [
+                {name: known(value) for name, value in vars(row).items()}
+                for row in self.comparison.rows
+            ],
+            "descents": {
+                name: [
+                    {
+                        "feature": d.feature,
+                        "fate": d.fate,
+                        "children": list(d.children),
+                    }
+                    for d in descents
+                ]
+                for name, descents in self.descents.items()
+            },
+        }
+
+    def table(self) -> Table:
+        """One row per width."""
+        return self.comparison.table()
+
+
+def compare_choices(choices: Sequence[Choice], samples: Samples) -> Sizes | None:
+    """The widths of one fit against each other; None when there is one width only."""
+    ordered = sorted(choices, key=lambda choice: len(choice.dictionary))
+    if len({len(choice.dictionary) for choice in ordered}) < 2:
+        return None
+    comparison = compare_sizes([c.member for choice in choices for c in choice.candidates])
+    descents = {}
+    for narrow, wide in zip(ordered, ordered[1:], strict=False):
+        fold = CodeCorrelation()
+        with torch.no_grad():
+            fold.update(
+                narrow.dictionary.encode(samples.held_x).numpy(),
+                wide.dictionary.encode(samples.held_x).numpy(),
+            )
+        fates = descend(
+            fold.result(), narrow.best.member.directions, wide.best.member.directions
+        )
+        alive = narrow.best.member.alive
+        descents[narrow.dictionary.name] = tuple(fate for fate in fates if alive[fate.feature])
+    return Sizes(comparison, descents)
+
+
+@dataclass(frozen=True)
+class PenaltyRow:
+    """What one penalty gives over the seeds: medians."""
+
+    width: int
+    penalty: float
+    unexplained: float
+    l0: float
+    dead: float
+
+
+def compare_penalties(
+    samples: Samples, choice: ReLU, penalties: Sequence[float], **how: Any
+) -> tuple[PenaltyRow, ...]:
+    """The same dictionary under other penalties, from the same seeds."""
+    others = []
+    for penalty in penalties:
+        other = replace(choice, penalty=penalty)
+        other.name = f"{choice.name}-penalty{penalty:g}"
+        others.append(other)
+    assert choice.reads is not None
+    assert choice.writes is not None
+    found = fit_choices(samples, others, choice.reads, choice.writes, **how)
+    return tuple(
+        PenaltyRow(
+            width=choice.width,
+            penalty=penalty,
+            unexplained=float(np.median([c.score.unexplained for c in one.candidates])),
+            l0=float(np.median([c.score.l0 for c in one.candidates])),
+            dead=float(np.median([c.score.dead for c in one.candidates])),
+        )
+        for penalty, one in zip(penalties, found, strict=True)
+    )
+
+
+def is_alive(choice: Choice) -> Bool[np.ndarray, " feature"]:
+    """Which features of the kept dictionary fire at all."""
+    return choice.best.member.alive
+
+
+def fit_table(choices: Sequence[Choice]) -> Table:
+    """One row per dictionary: the kept seed, and how the others did."""
+    columns = (
+        Column("dictionary", side="left"),
+        Column("unexplained", ".3f"),
+        Column("median", ".3f"),
+        Column("worst", ".3f"),
+        Column("L0", ".2f"),
+        Column("alive", side="right"),
+        Column("found again", ".0%"),
+        Column("collapsed seeds", side="right"),
+    )
+    rows = []
+    for choice in choices:
+        unexplained = [c.score.unexplained for c in choice.candidates]
+        again = float("nan")
+        if choice.stability is not None and np.isfinite(choice.stability.found_again).any():
+            again = float(np.nanmean(choice.stability.found_again))
+        collapsed = sum(c.score.dead == 1.0 for c in choice.candidates)
+        rows.append(
+            (
+                choice.dictionary.name,
+                choice.best.score.unexplained,
+                float(np.median(unexplained)),
+                max(unexplained),
+                choice.best.score.l0,
+                f"{int(is_alive(choice).sum())} of {len(choice.dictionary)}",
+                again,
+                f"{collapsed} of {len(choice.candidates)}",
+            )
+        )
+    note = (
+        "Unexplained variance on held-out episodes, of the best seed, the median and the worst; "
+        "found again: share of other seeds with a matching direction (|cosine| ≥ 0.9)."
+    )
+    return Table("Dictionaries", columns, tuple(rows), note)

@@ -1,0 +1,569 @@
+"""A study: the directory that remembers everything about one agent in one environment.
+
+    study/
+      study.json                   the agent, the environment, versions
+      agent.safetensors            the agent itself, where a copy of its file opens it
+      recordings/<name>/           what happened
+      dictionaries/<name>/         what it is made of
+      features/<dictionary>/       features.json, score.json, sizes.json
+      experiments/…                evaluate.json, <dictionary>/sweep.json, <dictionary>/nudge.json
+      reports/                     one HTML file each
+
+Every verb is a plain function elsewhere; here it knows where its inputs lie and keeps its result.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from policyscope.address import Moment, Site, check_name
+from policyscope.agents.agent import Agent
+from policyscope.agents.loading import open_agent, open_file
+from policyscope.dictionaries.dictionary import Dictionary, kind_of
+from policyscope.dictionaries.feature import Feature
+from policyscope.dictionaries.file import export_source, load, read_header, save
+from policyscope.dictionaries.relu import ReLU
+from policyscope.envs.environment import Environment
+from policyscope.envs.make import check_id, make
+from policyscope.envs.metric import Metric, find_metrics, metrics_of
+from policyscope.errors import InvalidInput, UnknownName
+from policyscope.experiments.compare import Comparison, Performance, compare, evaluate
+from policyscope.experiments.nudge import Nudge
+from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
+from policyscope.experiments.sweep import Sweep, sweep
+from policyscope.features.describe import FeatureTable, describe, sample_observations
+from policyscope.interventions.intervention import Intervention
+from policyscope.recordings.lock import WriterLock
+from policyscope.recordings.recording import Recording
+from policyscope.rollouts.record import DType, record_rollout
+from policyscope.rollouts.seeds import episode_seeds
+from policyscope.scores.score import Score, score
+from policyscope.studies.fitting import (
+    Choice,
+    Sizes,
+    compare_choices,
+    compare_penalties,
+    fit_choices,
+    gather,
+)
+from policyscope.studies.inspection import Inspection, inspect_in
+from policyscope.studies.manifest import (
+    MANIFEST,
+    Manifest,
+    read_json,
+    read_manifest,
+    write_json,
+    write_manifest,
+)
+
+AGENT_FILE = "agent.safetensors"
+AGREEMENT_STATES = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """What one fit gave: the dictionaries that were kept, and how their sizes compare."""
+
+    choices: tuple[Choice, ...]
+    sizes: Sizes | None
+
+    @property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        """The dictionaries, in the order they were asked for."""
+        return tuple(choice.dictionary for choice in self.choices)
+
+
+class Study:
+    """One agent in one environment, and all that is known about it."""
+
+    def __init__(self, directory: Path, manifest: Manifest, agent: Agent) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.agent = agent
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path | str,
+        *,
+        agent: str | Agent,
+        env: str | None = None,
+        env_args: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> "Study":
+        """A new study of `agent` (see `open_agent` for what can be named) acting in `env`.
+
+        Raises InvalidInput where there is a study already, or the agent cannot act there.
+        """
+        folder = Path(directory)
+        if (folder / MANIFEST).exists():
+            raise InvalidInput(f"There is a study in {folder} already. Open it, or choose another place.")
+        opened = open_agent(agent) if isinstance(agent, str) else agent
+        where = env or opened.environment
+        if where is None:
+            raise InvalidInput(f"{opened.name} does not say where it acts. Give env, as CartPole-v1.")
+        check_id(where)
+        arguments = dict(env_args or {})
+        trial = make(where, 1, **arguments)
+        try:
+            inspect_in(opened, trial)
+        except RuntimeError as error:
+            raise InvalidInput(f"{opened.name} cannot act in {where}: {error}") from error
+        finally:
+            trial.close()
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = agent if isinstance(agent, str) else None
+        if opened.source is not None:
+            shutil.copyfile(opened.source, folder / AGENT_FILE)
+        facts = {
+            "spec": spec,
+            "file": AGENT_FILE if opened.source is not None else None,
+            "folder": str(Path.cwd()),
+            "name": opened.name,
+            "algorithm": opened.algorithm,
+            "parameters": opened.parameters,
+            "fingerprint": opened.fingerprint(),
+        }
+        manifest = Manifest(facts, {"id": where, "arguments": arguments}, seed)
+        write_manifest(folder, manifest)
+        return cls(folder, manifest, opened)
+
+    @classmethod
+    def open(cls, directory: Path | str, *, agent: Agent | None = None) -> "Study":
+        """The study in `directory`; give `agent` again where it came from Python and not from a file.
+
+        Raises UnknownName, CorruptFile, NewerFormat, or InvalidInput where the agent has changed.
+        """
+        folder = Path(directory)
+        manifest = read_manifest(folder)
+        facts = manifest.agent
+        if agent is None:
+            if facts["file"]:
+                agent = open_file(folder / facts["file"])
+            elif facts["spec"]:
+                agent = open_agent(facts["spec"], folder=Path(facts["folder"]))
+            else:
+                raise InvalidInput(
+                    f"The agent of {folder} was given as a Python object. "
+                    "Give it again: Study.open(directory, agent=…)."
+                )
+        if agent.fingerprint() != facts["fingerprint"]:
+            raise InvalidInput(
+                f"The agent of {folder} has changed: its weights have fingerprint "
+                f"{agent.fingerprint()}, the study was made with {facts['fingerprint']}. "
+                "Make a new study for the new weights."
+            )
+        return cls(folder, manifest, agent)
+
+    def __repr__(self) -> str:
+        return (
+            f"Study({self.directory}: {self.agent.name} in {self.environment_id}, "
+            f"{len(self.recordings())} recordings, {len(self.dictionaries())} dictionaries)"
+        )
+
+    # --- what there is -----------------------------------------------------------------------
+
+    @property
+    def environment_id(self) -> str:
+        """The environment the agent acts in."""
+        return str(self.manifest.environment["id"])
+
+    def make_environment(self, rows: int) -> Environment:
+        """`rows` copies of the study's environment."""
+        return make(self.environment_id, rows, **self.manifest.environment["arguments"])
+
+    def inspect(self) -> Inspection:
+        """What can be read inside the agent."""
+        environment = self.make_environment(1)
+        try:
+            return inspect_in(self.agent, environment)
+        finally:
+            environment.close()
+
+    def metrics(self) -> list[Metric]:
+        """The metrics known for the environment."""
+        return metrics_of(self.environment_id)
+
+    def recordings(self) -> list[str]:
+        """The names of the recordings."""
+        return names_below(self.directory / "recordings", "recording.json")
+
+    def recording(self, name: str | None = None) -> Recording:
+        """A recording by name; without a name the only one, or the one called `main`."""
+        known = self.recordings()
+        if name is None:
+            name = known[0] if len(known) == 1 else "main"
+        if name not in known:
+            raise UnknownName.among("recording", name, known)
+        return Recording.open(self.directory / "recordings" / name)
+
+    def dictionaries(self) -> list[str]:
+        """The names of the dictionaries."""
+        return names_below(self.directory / "dictionaries", "dictionary.json")
+
+    def dictionary(self, name: str | Dictionary) -> Dictionary:
+        """A dictionary by name."""
+        if isinstance(name, Dictionary):
+            return name
+        if name not in self.dictionaries():
+            raise UnknownName.among("dictionary", name, self.dictionaries())
+        return load(self.directory / "dictionaries" / name)
+
+    def notes(self, name: str) -> dict[str, Any]:
+        """What the fit of a dictionary wrote down: its seeds, held-out episodes and recording."""
+        return read_header(self.directory / "dictionaries" / name)["notes"]
+
+    def moment(self, address: str | Moment) -> dict[str, Float[Tensor, "..."]]:
+        """Every column of one recorded moment, such as `main/ep3@40`; for patching."""
+        where = Moment.parse(address) if isinstance(address, str) else address
+        row = self.recording(where.recording).moment(where)
+        return {name: torch.as_tensor(np.array(value)) for name, value in row.items()}
+
+    def result(self, *parts: str) -> dict[str, Any] | None:
+        """A kept result, such as `result("experiments", "layer1/k4", "sweep.json")`; None if absent."""
+        path = self.directory.joinpath(*parts)
+        return read_json(path) if path.exists() else None
+
+    # --- verbs -------------------------------------------------------------------------------
+
+    def record(
+        self,
+        *,
+        sites: Sequence[str | Site],
+        metrics: Iterable[str | Metric] | None = None,
+        steps: int | None = None,
+        episodes: int | None = None,
+        rows: int | None = None,
+        name: str = "main",
+        deterministic: bool = False,
+        seed: int = 0,
+        dtype: DType = "float32",
+        resume: bool = False,
+    ) -> Recording:
+        """Records the agent acting; all metrics of the environment unless some are named."""
+        check_name("recording", name)
+        known = self.metrics() if metrics is None else find_metrics(self.environment_id, metrics)
+        return record_rollout(
+            self.agent,
+            self.make_environment,
+            self.directory / "recordings" / name,
+            sites=[Site.parse(site) for site in sites],
+            metrics=known,
+            steps=steps,
+            episodes=episodes,
+            rows=rows,
+            deterministic=deterministic,
+            seed=seed,
+            dtype=dtype,
+            resume=resume,
+            about_agent={"spec": self.manifest.agent["spec"]},
+        )
+
+    def fit(
+        self,
+        dictionary: Dictionary,
+        *,
+        reads: str | Site,
+        writes: str | Site,
+        name: str | None = None,
+        recording: str | None = None,
+        seeds: int = 8,
+        epochs: int = 50,
+        batch_size: int = 256,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> Dictionary:
+        """Fits a dictionary from several seeds and keeps the one that explains most, held out."""
+        dictionary.name = name or dictionary.name
+        return self.fit_sizes(
+            [dictionary],
+            reads=reads,
+            writes=writes,
+            recording=recording,
+            seeds=seeds,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+        ).dictionaries[0]
+
+    def fit_sizes(
+        self,
+        dictionaries: Sequence[Dictionary],
+        *,
+        reads: str | Site,
+        writes: str | Site,
+        recording: str | None = None,
+        penalties: Sequence[float] = (),
+        seeds: int = 8,
+        epochs: int = 50,
+        batch_size: int = 256,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> Fits:
+        """Fits several dictionaries on the same sites as one family, and compares their sizes.
+
+        `penalties` are further L1 penalties to try on each, only to be compared.
+        """
+        read, write = Site.parse(reads), Site.parse(writes)
+        for one in dictionaries:
+            one.name = check_name("dictionary", one.name or default_name(write, one))
+        source = self.recording(recording)
+        how: dict[str, Any] = {
+            "seeds": seeds,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "seed": seed,
+        }
+        with self.writing("dictionary", [one.name for one in dictionaries]):
+            samples = gather(source, read, write, seed)
+            choices = fit_choices(samples, dictionaries, read, write, **how)
+            tried = {
+                one.name: compare_penalties(samples, one, penalties, **how)
+                for one in dictionaries
+                if penalties and isinstance(one, ReLU)
+            }
+            for choice in choices:
+                fitted = choice.dictionary
+                notes = {
+                    **choice.to_json(),
+                    "recording": source.name,
+                    "samples": len(samples.x),
+                    "held_out": list(samples.held_out),
+                    "schedule": how,
+                    "penalties": [vars(row) for row in tried.get(fitted.name, ())],
+                }
+                folder = self.directory / "dictionaries" / fitted.name
+                save(choice.best.fitted, folder, notes=notes)
+            sizes = compare_choices(choices, samples)
+            if sizes is not None:
+                document = {"reads": str(read), "writes": str(write), **sizes.to_json()}
+                document["dictionaries"] = [choice.dictionary.name for choice in choices]
+                write_json(self.directory / "features" / sizes_file(read, write), document)
+        return Fits(tuple(choices), sizes)
+
+    def features(
+        self,
+        dictionary: str | Dictionary,
+        *,
+        recording: str | None = None,
+        top: int = 5,
+        seed: int = 0,
+    ) -> FeatureTable:
+        """What each feature of a dictionary means, with evidence."""
+        fitted = self.dictionary(dictionary)
+        table = describe(
+            self.agent, self.source_of(fitted, recording), fitted, top=top, seed=seed
+        )
+        self.keep(table.to_json(), "features", fitted.name, "features.json")
+        return table
+
+    def correlate(
+        self, dictionary: str | Dictionary, *, recording: str | None = None, seed: int = 0
+    ) -> FeatureTable:
+        """The features of a dictionary with their correlations; see `strongest`."""
+        return self.features(dictionary, recording=recording, seed=seed)
+
+    def score(
+        self,
+        dictionary: str | Dictionary,
+        *,
+        recording: str | None = None,
+        episodes: int = 50,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> Score:
+        """How good a dictionary is, on episodes it was not fitted on."""
+        fitted = self.dictionary(dictionary)
+        source = self.source_of(fitted, recording)
+        notes = self.notes(fitted.name)
+        held_out = set(notes["held_out"]) if notes["recording"] == source.name else set()
+        found = score(
+            self.agent,
+            self.make_environment,
+            source,
+            fitted,
+            seeds=episode_seeds("score", episodes, seed),
+            held_out=held_out or None,
+            deterministic=deterministic,
+            seed=seed,
+        )
+        self.keep(found.to_json(), "features", fitted.name, "score.json")
+        return found
+
+    def evaluate(
+        self, *, episodes: int = 100, deterministic: bool = False, seed: int = 0
+    ) -> Performance:
+        """How well the agent does."""
+        check_episodes(episodes)
+        found = evaluate(
+            self.agent,
+            self.make_environment,
+            seeds=episode_seeds("evaluate", episodes, seed),
+            deterministic=deterministic,
+            seed=seed,
+        )
+        self.keep(found.to_json(), "experiments", "evaluate.json")
+        return found
+
+    def compare(
+        self,
+        intervention: Intervention,
+        *,
+        episodes: int = 64,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> Comparison:
+        """What one intervention does to the return."""
+        check_episodes(episodes)
+        return compare(
+            self.agent,
+            self.make_environment,
+            intervention,
+            seeds=episode_seeds("evaluate", episodes, seed),
+            deterministic=deterministic,
+            seed=seed,
+        )
+
+    def sweep(
+        self,
+        dictionary: str | Dictionary,
+        *,
+        features: Sequence[int] | None = None,
+        alphas: Sequence[float] = ALPHAS,
+        episodes: int = 50,
+        random_directions: int = 39,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> Sweep:
+        """Steers every feature at every strength, all at once, against a paired baseline."""
+        fitted = self.dictionary(dictionary)
+        observations = self.observations(fitted, seed)
+        found = sweep(
+            self.agent,
+            self.make_environment,
+            self.chosen(fitted, features),
+            alphas,
+            seeds=episode_seeds("sweep", episodes, seed),
+            random=random_directions,
+            deterministic=deterministic,
+            seed=seed,
+            metrics=self.metrics(),
+            observations=observations,
+        )
+        self.keep(found.to_json(), "experiments", fitted.name, "sweep.json")
+        return found
+
+    def nudge(
+        self,
+        dictionary: str | Dictionary | Sequence[str],
+        *,
+        features: Sequence[int] | None = None,
+        alphas: Sequence[float] = ALPHAS,
+        episodes: int = 50,
+        confirm: int = 200,
+        random_directions: int = 39,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> Nudge:
+        """Searches for a feature and strength that help, and confirms it on fresh seeds."""
+        named = [dictionary] if isinstance(dictionary, str | Dictionary) else list(dictionary)
+        fitted = [self.dictionary(one) for one in named]
+        found = find_nudge(
+            self.agent,
+            self.make_environment,
+            [feature for one in fitted for feature in self.chosen(one, features)],
+            alphas,
+            search_seeds=episode_seeds("search", episodes, seed),
+            confirm_seeds=episode_seeds("confirm", confirm, seed),
+            random=random_directions,
+            deterministic=deterministic,
+            seed=seed,
+        )
+        document = {**nudge_to_json(found), "dictionaries": [one.name for one in fitted]}
+        place = fitted[0].name if len(fitted) == 1 else "all"
+        self.keep(document, "experiments", place, "nudge.json")
+        return found
+
+    def export(self, dictionary: str | Dictionary, out: Path | str) -> Path:
+        """Writes a ReLU dictionary as the source's own `.pth` file."""
+        fitted = self.dictionary(dictionary)
+        if not isinstance(fitted, ReLU):
+            raise InvalidInput(f"The source's format holds ReLU dictionaries, not {kind_of(fitted)}.")
+        export_source(fitted, Path(out))
+        return Path(out)
+
+    # --- shared by the verbs -----------------------------------------------------------------
+
+    def source_of(self, dictionary: Dictionary, recording: str | None) -> Recording:
+        """The recording to look at a dictionary with: by default the one it was fitted on."""
+        if recording is None and dictionary.name in self.dictionaries():
+            recording = self.notes(dictionary.name).get("recording")
+        return self.recording(recording)
+
+    def chosen(self, dictionary: Dictionary, features: Sequence[int] | None) -> list[Feature]:
+        """The features asked for; by default those that fire at all."""
+        if features is not None:
+            return [dictionary[index] for index in features]
+        known = self.result("features", dictionary.name, "features.json")
+        if known is None:
+            return list(dictionary)
+        alive = [dictionary[card["index"]] for card in known["features"] if not card["dead"]]
+        return alive or list(dictionary)
+
+    def observations(self, dictionary: Dictionary, seed: int) -> Float[Tensor, "step ..."] | None:
+        """Recorded states, for measures that need no acting."""
+        if not self.recordings():
+            return None
+        return sample_observations(self.source_of(dictionary, None), AGREEMENT_STATES, seed)[0]
+
+    def keep(self, document: Mapping[str, Any], *parts: str) -> None:
+        """Keeps a result as a JSON file below the study."""
+        with self.writing(parts[0], ["/".join(parts[1:])]):
+            write_json(self.directory.joinpath(*parts), document)
+
+    @contextmanager
+    def writing(self, kind: str, names: Sequence[str]) -> Iterator[None]:
+        """Holds the right to write these; InUse, naming the process, when another one does."""
+        held: list[WriterLock] = []
+        try:
+            for name in names:
+                folder = self.directory / "locks" / f"{kind} {name}".replace("/", "+")
+                folder.mkdir(parents=True, exist_ok=True)
+                held.append(WriterLock(folder, what=f"{kind} {name!r} of study"))
+            yield
+        finally:
+            for lock in held:
+                lock.release()
+
+
+def names_below(folder: Path, header: str) -> list[str]:
+    """The names of everything below `folder` that has a header file, parts joined by '/'."""
+    found = folder.glob(f"**/{header}")
+    return sorted(path.parent.relative_to(folder).as_posix() for path in found)
+
+
+def default_name(writes: Site, dictionary: Dictionary) -> str:
+    """A name that says where a dictionary writes, its kind and its width."""
+    return f"{str(writes).replace(':', '.')}/{kind_of(dictionary)}{dictionary.width}"
+
+
+def sizes_file(reads: Site, writes: Site) -> str:
+    """Where the comparison of sizes for two sites is kept."""
+    return f"sizes {reads} {writes}.json".replace(":", ".").replace(" ", "-")
+
+
+def check_episodes(episodes: int) -> None:
+    """Raises InvalidInput for fewer than one episode."""
+    if episodes < 1:
+        raise InvalidInput(f"episodes is {episodes}; expected at least 1.")
+

@@ -21,16 +21,16 @@ from policyscope.errors import InvalidInput
 
 Side = Literal["in", "out"]
 
-NAME = re.compile(r"^[\w-][\w.+-]*(/[\w-][\w.+-]*)*$")
+NAME = re.compile(r"[\w-][\w.+-]*(/[\w-][\w.+-]*)*")
 SITE = re.compile(
-    r"^(?P<path>\.|[^:#\[\]@\s]+)(\[(?P<call>\d+)\])?(:(?P<side>in|out)(\.(?P<index>\d+))?)?$"
+    r"(?P<path>\.|[^:#\[\]@\s]+)(\[(?P<call>\d+)\])?(:(?P<side>in|out)(\.(?P<index>\d+))?)?"
 )
-UNIT = re.compile(r"^(?P<site>[^#]+)#(?P<unit>\d+)(\[(?P<y>\d+),(?P<x>\d+)\])?$")
-FEATURE = re.compile(r"^(?P<dictionary>[^#]+)#(?P<index>\d+)$")
-MOMENT = re.compile(r"^(?P<recording>.+)/ep(?P<episode>\d+)@(?P<step>\d+)$")
+UNIT = re.compile(r"(?P<site>[^#]+)#(?P<unit>\d+)(\[(?P<y>\d+),(?P<x>\d+)\])?")
+FEATURE = re.compile(r"(?P<dictionary>[^#]+)#(?P<index>\d+)")
+MOMENT = re.compile(r"(?P<recording>.+)/ep(?P<episode>\d+)@(?P<step>\d+)")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Site:
     """Where in a network an activation is read or written."""
 
@@ -44,7 +44,7 @@ class Site:
         """The site that `text` names; a Site passes through unchanged."""
         if isinstance(text, Site):
             return text
-        match = SITE.match(text)
+        match = SITE.fullmatch(text)
         if match is None:
             raise InvalidInput(
                 f"{text!r} is not a site. Write path[:in|:out][.i], "
@@ -63,7 +63,7 @@ class Site:
         return f"{self.path or '.'}{call}:{self.side}{index}"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class UnitAddress:
     """One unit (channel) of a site, or one cell of its map when `position` (y, x) is given."""
 
@@ -74,7 +74,7 @@ class UnitAddress:
     @classmethod
     def parse(cls, text: str) -> "UnitAddress":
         """The unit or cell that `text` names."""
-        match = UNIT.match(text)
+        match = UNIT.fullmatch(text)
         if match is None:
             raise InvalidInput(f"{text!r} is not a unit. Write site#unit or site#unit[y,x].")
         position = None if match["y"] is None else (int(match["y"]), int(match["x"]))
@@ -95,9 +95,11 @@ class FeatureAddress:
     @classmethod
     def parse(cls, text: str) -> "FeatureAddress":
         """The feature that `text` names."""
-        match = FEATURE.match(text)
+        match = FEATURE.fullmatch(text)
         if match is None:
-            raise InvalidInput(f"{text!r} is not a feature. Write dictionary#index, as layer2/k4#2.")
+            raise InvalidInput(
+                f"{text!r} is not a feature. Write dictionary#index, as layer2/k4#2."
+            )
         return cls(check_name("dictionary", match["dictionary"]), int(match["index"]))
 
     def __str__(self) -> str:
@@ -115,7 +117,7 @@ class Moment:
     @classmethod
     def parse(cls, text: str) -> "Moment":
         """The moment that `text` names."""
-        match = MOMENT.match(text)
+        match = MOMENT.fullmatch(text)
         if match is None:
             raise InvalidInput(
                 f"{text!r} is not a moment. Write recording/ep<episode>@<step>, as main/ep12@340."
@@ -129,7 +131,7 @@ class Moment:
 
 def check_name(kind: str, name: str) -> str:
     """`name` itself, if it can name a dictionary, recording or experiment on disk and in a URL."""
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise InvalidInput(
             f"{name!r} cannot name a {kind}. Use letters, digits, '_', '-', '+' and '.', "
             "with '/' between parts, as layer2/topk256."

@@ -76,9 +76,10 @@ class InUse(PolicyscopeError, RuntimeError):
 class EnvironmentFailed(PolicyscopeError, RuntimeError):
     """The environment raised in the middle of an episode; `row` says in which row, if known."""
 
-    def __init__(self, message: str, row: int | None = None) -> None:
-        super().__init__(message)
-        self.row = row
+    def __init__(self, message: "str | EnvironmentFailed", row: int | None = None) -> None:
+        # Gymnasium raises a worker's error again as a new one of its class, made of that error.
+        super().__init__(str(message))
+        self.row = message.row if isinstance(message, EnvironmentFailed) else row
 
     def __reduce__(self) -> tuple[type["EnvironmentFailed"], tuple[str, int | None]]:
         # Crosses process boundaries whole.
@@ -95,4 +96,4 @@ class MissingExtra(PolicyscopeError, ImportError):
     @classmethod
     def of(cls, package: str, extra: str) -> "MissingExtra":
         """The error for a missing `package`, with the line that installs it."""
-        return cls(f"{package} is not installed. Install it with: pip install 'policyscope[{extra}]'")
+        return cls(f"{package} is not installed. Run: pip install 'policyscope[{extra}]'")

@@ -6,14 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich import progress as bars
+from rich.console import Console
 
 SILENCE_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 5.0
+BAR_SILENCE_SECONDS = 0.3
+BAR_SECONDS = 0.1
 
 
 @dataclass
 class Progress:
-    """How far one piece of long work has come; shown only once it has lasted two seconds.
+    """How far one piece of long work has come; this one is silent, others show it.
 
     `total` is None where the end is not known.
     """
@@ -25,6 +31,8 @@ class Progress:
     note: str = ""
     clock: Callable[[], float] = time.monotonic
     started: float = field(default=0.0, init=False)
+    shown: float | None = field(default=None, init=False)
+    """Seconds into the work at which it was last shown."""
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -51,74 +59,98 @@ class Progress:
         """Units per second so far."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
-    def line(self) -> str:
-        """The state of the work as one plain line."""
+    def state(self) -> str:
+        """Units done of the total, rate, time left and note, in words."""
         share = f" of {self.total:,} ({self.done / self.total:.0%})" if self.total else ""
+        rate = f"{self.rate:,.0f}" if self.rate >= 10 else f"{self.rate:.2g}"
         left = ""
         if self.total and self.rate > 0:
             left = f", {(self.total - self.done) / self.rate:.0f} s left"
         note = f" · {self.note}" if self.note else ""
-        return f"{self.label}: {self.done:,}{share} {self.unit}, {self.rate:,.0f}/s{left}{note}"
+        return f"{self.done:,}{share} {self.unit}, {rate}/s{left}{note}"
+
+    def is_due(self, silence: float, interval: float) -> bool:
+        """Whether to show it now: after some silence, and not more often than `interval`."""
+        now = self.seconds
+        if now < silence or (self.shown is not None and now - self.shown < interval):
+            return False
+        self.shown = now
+        return True
 
 
 class PlainProgress(Progress):
     """Prints a line every few seconds: for logs and pipes."""
 
-    last: float = 0.0
-
     def show(self) -> None:
-        if self.seconds > SILENCE_SECONDS and self.seconds - self.last > PLAIN_LINE_SECONDS:
-            self.last = self.seconds
-            print(self.line(), file=sys.stderr, flush=True)
+        if self.is_due(SILENCE_SECONDS, PLAIN_LINE_SECONDS):
+            self.print()
 
     def close(self) -> None:
-        if self.last:
-            print(self.line(), file=sys.stderr, flush=True)
+        if self.shown is not None:
+            self.print()
+
+    def print(self) -> None:
+        """Prints the state as one line."""
+        print(f"{self.label}: {self.state()}", file=sys.stderr, flush=True)
 
 
 class TerminalProgress(Progress):
-    """Draws one bar in place, at most ten times a second."""
+    """A bar drawn in place, which goes away when the work is done.
 
-    last: float = 0.0
-    WIDTH = 24
+    Work inside other work draws its bar below, in the same display.
+    """
+
+    display: ClassVar[bars.Progress | None] = None
+    task: bars.TaskID | None = None
 
     def show(self) -> None:
-        finished = self.total is not None and self.done >= self.total
-        if self.seconds < 0.3 or (self.seconds - self.last < 0.1 and not finished):
+        if not self.is_due(BAR_SILENCE_SECONDS, BAR_SECONDS):
             return
-        self.last = self.seconds
-        bar = ""
-        if self.total:
-            filled = round(self.WIDTH * min(1.0, self.done / self.total))
-            bar = f"{'━' * filled}{'╌' * (self.WIDTH - filled)} "
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        print("\r" + f"{bar}{self.line()}"[: columns - 1].ljust(columns - 1), end="", file=sys.stderr)
-        sys.stderr.flush()
+        display = TerminalProgress.display
+        if display is None:
+            display = TerminalProgress.display = open_display()
+        if self.task is None:
+            self.task = display.add_task(self.label, total=self.total, state="")
+        display.update(self.task, completed=self.done, state=self.state())
 
     def close(self) -> None:
-        if self.last:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
-            print("\r" + " " * (columns - 1) + "\r", end="", file=sys.stderr, flush=True)
+        display = TerminalProgress.display
+        if display is None or self.task is None:
+            return
+        display.remove_task(self.task)
+        if not display.tasks:
+            display.stop()
+            TerminalProgress.display = None
 
 
-def is_terminal() -> bool:
-    """Whether stderr is something a person watches; `NO_PROGRESS` in the environment says no."""
-    if os.environ.get("NO_PROGRESS") or os.environ.get("TERM") == "dumb":
-        return False
-    try:
-        os.get_terminal_size(sys.stderr.fileno())
-    except (OSError, ValueError, AttributeError):
-        return False
-    return sys.stderr.isatty()
+def open_display() -> bars.Progress:
+    """An empty display on stderr that leaves no trace."""
+    display = bars.Progress(
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(bar_width=24),
+        bars.TextColumn("{task.fields[state]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        # What is printed meanwhile goes above the bar, but never out of a pipe.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    display.start()
+    return display
+
+
+def kind_of_progress() -> type[Progress]:
+    """How to show progress here; `NO_PROGRESS` in the environment says not at all."""
+    if os.environ.get("NO_PROGRESS"):
+        return Progress
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return TerminalProgress
+    return PlainProgress
 
 
 @contextmanager
 def track(label: str, total: int | None, unit: str) -> Iterator[Progress]:
     """Shows how far the work inside the `with` has come; call `advance` on what it yields."""
-    kind = TerminalProgress if is_terminal() else PlainProgress
-    if os.environ.get("NO_PROGRESS"):
-        kind = Progress
-    progress = kind(label, total, unit)
+    progress = kind_of_progress()(label, total, unit)
     try:
         yield progress
     finally:

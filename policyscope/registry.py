@@ -1,8 +1,11 @@
-"""Names for implementations: built-ins register on import, third parties by entry point."""
+"""Names for implementations: ours register on import, others come by entry point or module:name."""
 
+import importlib
+import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
 from policyscope.errors import InvalidInput, UnknownName
 
@@ -49,3 +52,30 @@ class Registry(Generic[T]):
 
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
+
+
+def import_named(kind: str, spec: str, folder: Path | None = None, otherwise: str = "") -> Any:
+    """What `module:name` names, where `folder` (by default the current one) is importable too.
+
+    Raises UnknownName, or InvalidInput where it cannot be a module; both end with `otherwise`.
+    """
+    module_name, _, name = spec.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise InvalidInput(
+            f"{spec!r} names no {kind}. Write module:name, with the module as one would import it: "
+            f"dots for folders, no .py. {otherwise}".rstrip()
+        )
+    place = str(folder or Path.cwd())
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # Something that the module itself imports is missing.
+        message = f"No {kind} {spec!r}: there is no module {module_name!r}. {otherwise}"
+        raise UnknownName(message.rstrip()) from error
+    public = [known for known in vars(module) if not known.startswith("_")]
+    if not hasattr(module, name):
+        raise UnknownName.among(f"name in module {module_name!r}", name, public)
+    return getattr(module, name)

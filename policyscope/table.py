@@ -1,9 +1,9 @@
 """A table as a value, which prints itself in a terminal, a notebook and plain text."""
 
 import html
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 
@@ -17,7 +17,7 @@ class Column:
 
     def write(self, value: Any) -> str:
         """`value` as text; None and NaN are a dash, so that absence is never a number."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or (isinstance(value, Real) and value != value):
             return "–"
         return format(value, self.form) if not isinstance(value, str) else value
 
@@ -58,21 +58,17 @@ class Table:
 
     def __rich__(self) -> Any:
         from rich.box import SIMPLE_HEAD
+        from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(
-            title=Text(self.title, style="bold"),
-            caption=Text(self.note) if self.note else None,
-            box=SIMPLE_HEAD,
-            title_justify="left",
-            caption_justify="left",
-        )
+        table = RichTable(box=SIMPLE_HEAD, pad_edge=False)
         for column in self.columns:
-            table.add_column(column.name, justify=column.side)
+            table.add_column(Text(column.name), justify=column.side)
         for row in self.cells():
             table.add_row(*(Text(cell) for cell in row))
-        return table
+        note = [Text(self.note, style="dim")] if self.note else []
+        return Group(Text(self.title, style="bold"), table, *note)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(column.name)}</th>" for column in self.columns)

@@ -69,7 +69,9 @@ class Agent(ABC):
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            # As bytes, because numpy lacks some of torch's dtypes.
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -82,4 +84,3 @@ def choose(logits: Float[Tensor, "row action"], noise: Noise | None) -> Int[np.n
     if noise is not None:
         logits = logits - torch.log(-torch.log(noise.uniform(logits.shape[-1]).to(logits.device)))
     return logits.argmax(-1).cpu().numpy()
-

@@ -1,4 +1,4 @@
-"""Network shapes that a weights file can name, so that it opens without running any code of its own."""
+"""Network shapes that a weights file can name, so that opening it runs no code of its own."""
 
 from collections.abc import Callable, Sequence
 

@@ -6,6 +6,7 @@ do nothing unless the forward was started by `Hooks.run`: other users of the mod
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -163,7 +164,8 @@ class Hooks:
         return value, changed
 
     def _keep(self, site: Site, tensor: Tensor) -> None:
-        if site in self.copied:
+        # Inference tensors do not count the writes into them.
+        if site in self.copied or tensor.is_inference():
             tensor = tensor.clone()
         self.values[site] = tensor
         if not tensor.is_inference():
@@ -174,8 +176,10 @@ class Hooks:
         if site.index is None and count == 1:
             return 0
         if site.index is None:
-            names = ", ".join(f"{site.path}:{site.side}.{i}" for i in range(count))
-            raise InvalidInput(f"Site '{site}' holds {count} tensors. Say which: {names or 'none'}.")
+            names = ", ".join(str(replace(site, index=i)) for i in range(count))
+            raise InvalidInput(
+                f"Site '{site}' holds {count} tensors. Say which: {names or 'none'}."
+            )
         if site.index >= count:
             raise InvalidInput(f"Site '{site}' asks for tensor {site.index}; there are {count}.")
         return site.index
@@ -189,9 +193,7 @@ class Hooks:
                     + (" Its parent may use its weights directly." if calls == 0 else "")
                 )
             if calls > 1 and site.call is None:
-                names = " or ".join(
-                    str(Site(site.path, site.side, site.index, call)) for call in range(calls)
-                )
+                names = " or ".join(str(replace(site, call=call)) for call in range(calls))
                 raise InvalidInput(
                     f"Site '{site}' is reached {calls} times in one step. Say which: {names}."
                 )

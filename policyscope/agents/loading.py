@@ -4,23 +4,28 @@ A file is untrusted: only formats that hold plain numbers are opened, and the ar
 from our own list, never from the file.
 """
 
-import importlib
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Agent
 from policyscope.agents.architectures import ARCHITECTURES
-from policyscope.errors import CorruptFile, InvalidInput, NewerFormat, UnknownName, UntrustedFile
-from policyscope.registry import Registry
+from policyscope.errors import (
+    CorruptFile,
+    InvalidInput,
+    NewerFormat,
+    PolicyscopeError,
+    UnknownName,
+    UntrustedFile,
+)
+from policyscope.registry import Registry, import_named
 
 SCHEMES: Registry[Callable[[str], Agent]] = Registry("agent scheme", "policyscope.agents")
 """Scheme -> function that opens what stands behind the colon."""
@@ -43,7 +48,7 @@ def open_agent(spec: str, folder: Path | None = None) -> Agent:
     if Path(spec).suffix in CHECKPOINTS or Path(spec).exists():
         return open_file(Path(spec))
     if rest:
-        return call_function(scheme, rest, folder or Path.cwd())
+        return call_function(spec, folder)
     raise InvalidInput(
         f"{spec!r} is not an agent: there is no such file. "
         "Give a .safetensors file written by policyscope, zoo:NAME, or module:function."
@@ -71,23 +76,27 @@ def open_file(path: Path) -> Agent:
             f"{str(path)!r} holds weights but does not say of which network. Write a function that "
             "builds the network and loads them, and pass it as module:function."
         )
-    if header["format"] > AGENT_FORMAT:
-        raise NewerFormat(
-            f"{str(path)!r} has agent format {header['format']}; this policyscope reads up to "
-            f"{AGENT_FORMAT}. Upgrade policyscope."
-        )
-    module = ARCHITECTURES.get(header["architecture"])(**header["arguments"])
+    return build(path, header, weights)
+
+
+def build(path: Path, header: Any, weights: dict[str, Tensor]) -> TorchAgent:
+    """The agent that the header and weights of the file at `path` describe."""
     try:
+        if header["format"] > AGENT_FORMAT:
+            raise NewerFormat(
+                f"{str(path)!r} has agent format {header['format']}; this policyscope reads up to "
+                f"{AGENT_FORMAT}. Upgrade policyscope."
+            )
+        module = ARCHITECTURES.get(header["architecture"])(**header["arguments"])
         module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CorruptFile(f"{str(path)!r}: weights do not fit the network it names: {error}") from error
-    agent = TorchAgent(
-        module,
-        head=header["head"],
-        name=header["name"],
-        algorithm=header["algorithm"],
-        environment=header["environment"],
-    )
+        facts = {key: header[key] for key in ("head", "name", "algorithm", "environment")}
+    except PolicyscopeError:
+        raise
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CorruptFile(
+            f"{str(path)!r} does not hold a network and the weights that fit it: {error!r}"
+        ) from error
+    agent = TorchAgent(module, **facts)
     agent.source = path
     return agent
 
@@ -120,30 +129,18 @@ def save_agent(
     temporary.replace(path)
 
 
-def call_function(module_name: str, function_name: str, folder: Path) -> Agent:
-    """The agent that `module:function` returns: an Agent, or a module whose forward gives logits."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and module_name.split(".")[0] != error.name.split(".")[0]:
-            raise
-        known = [f"{scheme}:…" for scheme in SCHEMES.names()]
-        raise UnknownName(
-            f"No agent scheme and no importable module called {module_name!r}. "
-            f"Known schemes: {', '.join(known)}, or module:function on the import path."
-        ) from error
-    function = getattr(module, function_name, None)
+def call_function(spec: str, folder: Path | None = None) -> Agent:
+    """The agent that `module:function` returns, be it an Agent or a module that gives logits."""
+    schemes = ", ".join(f"{scheme}:…" for scheme in SCHEMES.names())
+    function = import_named("agent", spec, folder, f"Known schemes: {schemes}.")
     if not callable(function):
-        names = [name for name, value in vars(module).items() if callable(value)]
-        raise UnknownName.among(f"function in module {module_name!r}", function_name, names)
+        raise InvalidInput(f"{spec} is not a function that returns an agent.")
     made = function()
     if isinstance(made, Agent):
         return made
     if isinstance(made, nn.Module):
-        return TorchAgent(made, name=f"{module_name}:{function_name}")
+        return TorchAgent(made, name=spec)
     raise InvalidInput(
-        f"{module_name}:{function_name} returned {type(made).__name__}; expected a "
-        "policyscope Agent, or a torch module whose forward gives logits [row, action]."
+        f"{spec} returned {type(made).__name__}; expected a policyscope Agent, "
+        "or a torch module whose forward gives logits [row, action]."
     )

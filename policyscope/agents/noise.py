@@ -32,8 +32,8 @@ class Noise(Protocol):
 
 
 def philox(
-    counter: UInt32[np.ndarray, "4 *lane"], key: tuple[int, int]
-) -> UInt32[np.ndarray, "4 *lane"]:
+    counter: UInt32[np.ndarray, "4 ..."], key: tuple[int, int]
+) -> UInt32[np.ndarray, "4 ..."]:
     """Four random 32-bit words for every four-word counter."""
     c0, c1, c2, c3 = counter.astype(np.uint64)
     k0, k1 = key
@@ -53,11 +53,11 @@ def philox(
 
 def uniform_at(
     seed: int,
-    episode_seed: Int[np.ndarray, " *lane"],
-    step: Int[np.ndarray, " *lane"],
+    episode_seed: Int[np.ndarray, "..."],
+    step: Int[np.ndarray, "..."],
     count: int,
-) -> Float[np.ndarray, "*lane count"]:
-    """`count` numbers in (0, 1) for every (episode seed, step), float32."""
+) -> Float[np.ndarray, "... count"]:
+    """`count` numbers in (0, 1) for every (episode seed, step), which broadcast; float32."""
     lane = np.broadcast_shapes(episode_seed.shape, step.shape)
     calls = -(-count // 4)
     words = np.empty((4, calls, *lane), np.uint32)
@@ -70,10 +70,14 @@ def uniform_at(
     for call in range(calls):
         counter[0] = call
         words[:, call] = philox(counter, key)
-    # 24 bits fill a float32 mantissa; the half keeps 0 and 1 out, so that log is always finite.
-    numbers = ((words >> np.uint32(8)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-24)
-    flat = numbers.swapaxes(0, 1).reshape(calls * 4, *lane)[:count]
+    flat = to_unit(words).swapaxes(0, 1).reshape(calls * 4, *lane)[:count]
     return np.ascontiguousarray(np.moveaxis(flat, 0, -1))
+
+
+def to_unit(words: UInt32[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Random words as numbers strictly between 0 and 1, float32, so that log is always finite."""
+    # 23 bits and a half fill the 24 of a float32: no sum is rounded, and none reaches 1.
+    return ((words >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
 
 
 class AddressedNoise:
@@ -92,7 +96,9 @@ class AddressedNoise:
         self._blocks: dict[int, np.ndarray] = {}
         self._tensors: dict[int, Tensor] = {}
 
-    def begin(self, rows: Int[np.ndarray, " begun"], episode_seeds: Int[np.ndarray, " begun"]) -> None:
+    def begin(
+        self, rows: Int[np.ndarray, " begun"], episode_seeds: Int[np.ndarray, " begun"]
+    ) -> None:
         """Puts `rows` at step 0 of the episodes with these seeds, from the next `uniform` on."""
         self._episode_seed[rows] = episode_seeds
         self._step[rows] = 0

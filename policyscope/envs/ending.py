@@ -27,9 +27,7 @@ def endings_of(environment: str) -> tuple[str, ...]:
     return ENDINGS[environment][0] if environment in ENDINGS else ("terminated", "truncated")
 
 
-def name_ending(
-    environment: str, observation: Shaped[np.ndarray, "..."], terminated: bool
-) -> str:
+def name_ending(environment: str, observation: Shaped[np.ndarray, "..."], terminated: bool) -> str:
     """The ending of one episode, from its final observation."""
     if environment in ENDINGS:
         return ENDINGS[environment][1](observation, terminated)

@@ -41,11 +41,11 @@ class Environment(ABC):
 
     @abstractmethod
     def step(self, action: Shaped[np.ndarray, "row ..."]) -> Transition:
-        """Acts once in every row."""
+        """Acts once in every row; one that ended must have been begun again."""
 
     def keep(self, rows: Int[np.ndarray, " kept"]) -> bool:
         """Goes on with these rows only, and says whether it could; most environments cannot."""
         return False
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most environments hold nothing)
         """Frees what the environment holds."""

@@ -1,6 +1,6 @@
 """An event: a named condition over metrics, such as "the pole tilts right"."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,19 @@ class Event:
     needs: tuple[str, ...]
     happens: Callable[[Mapping[str, np.ndarray]], Bool[np.ndarray, " step"]]
     environments: tuple[str, ...] = ()
+    """Ids it belongs to; empty means any."""
+
+    def of(self, environment: str) -> bool:
+        """Whether it can happen in this environment."""
+        return not self.environments or environment in self.environments
 
 
 EVENTS: list[Event] = []
 
 
-def event(*needs: str, environments: tuple[str, ...] = ()) -> Callable[[Callable[..., np.ndarray]], Event]:
+def event(
+    *needs: str, environments: tuple[str, ...] = ()
+) -> Callable[[Callable[..., np.ndarray]], Event]:
     """Makes the decorated function an event; it is called with the metrics named in `needs`."""
 
     def register(condition: Callable[..., np.ndarray]) -> Event:
@@ -34,11 +41,10 @@ def event(*needs: str, environments: tuple[str, ...] = ()) -> Callable[[Callable
     return register
 
 
-def events_of(environment: str, metrics: Mapping[str, object] | list[str]) -> list[Event]:
+def events_of(environment: str, metrics: Container[str]) -> list[Event]:
     """Every event of an environment that these metrics are enough for."""
     return [
         event
-        for event in EVENTS
-        if (not event.environments or environment in event.environments)
-        and all(name in metrics for name in event.needs)
+        for event in {event.name: event for event in EVENTS if event.of(environment)}.values()
+        if all(name in metrics for name in event.needs)
     ]

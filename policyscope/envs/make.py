@@ -9,14 +9,13 @@ from policyscope.envs.environment import Environment
 from policyscope.envs.vector import GymnasiumRows
 from policyscope.errors import InvalidInput, MissingExtra, UnknownName
 
-EXTRAS = {"Box2D": "box2d", "box2d": "box2d", "mujoco": "mujoco", "ale_py": "atari"}
-
 
 def make(id: str, rows: int, *, processes: bool = False, **arguments: Any) -> Environment:
     """`rows` copies of the environment `id`, made with `arguments`.
 
     `processes` gives every row a process of its own where the environment has no vector form.
-    Raises UnknownName for an id nobody registered, InvalidInput for arguments it does not take.
+    Raises UnknownName for an id nobody registered, InvalidInput for arguments it does not take,
+    MissingExtra where a package it is made with is not installed.
     """
     if rows < 1:
         raise InvalidInput(f"rows is {rows}; expected at least 1.")
@@ -28,8 +27,7 @@ def make(id: str, rows: int, *, processes: bool = False, **arguments: Any) -> En
     except TypeError as error:
         raise InvalidInput(f"{id} cannot be made with {arguments}: {error}") from error
     except gymnasium.error.DependencyNotInstalled as error:
-        package = str(error).split()[0]
-        raise MissingExtra.of(package, EXTRAS.get(package, "all-envs")) from error
+        raise MissingExtra(f"{id} needs a package of its own: {error}") from error
     except gymnasium.error.Error as error:
         raise InvalidInput(f"{id} cannot be made: {error}") from error
 

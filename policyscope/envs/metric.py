@@ -3,13 +3,12 @@
     @metric(unit="rad", environments=("CartPole-v1",))
     def pole_angle(step):
         return step.observation[:, 2]
+
+Whoever defines one of a name that is taken, replaces it.
 """
 
-import importlib
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float, Shaped
 
 from policyscope.envs.environment import Environment
 from policyscope.errors import InvalidInput, UnknownName
+from policyscope.registry import import_named
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Words:
-    """How a reader says that a metric is low or high, and the value between."""
+    """What a person says when a metric lies below and above `neutral`.
+
+    `{not}` marks where a negation goes and any other `{word}` an adverb for extreme values:
+    "cart {not} {far} left" gives "cart left", "cart far left" and "cart not far left".
+    """
 
     low: str
     high: str
@@ -75,7 +79,7 @@ def metric(
 
 def metrics_of(environment: str) -> list[Metric]:
     """Every metric known for an environment, the built-in ones first."""
-    return [metric for metric in METRICS if metric.of(environment)]
+    return list({metric.name: metric for metric in METRICS if metric.of(environment)}.values())
 
 
 def find_metrics(environment: str, names: Iterable[str | Metric]) -> list[Metric]:
@@ -102,16 +106,9 @@ def find_metrics(environment: str, names: Iterable[str | Metric]) -> list[Metric
 
 def import_metric(spec: str) -> Metric:
     """The metric that `module:function` names."""
-    module_name, _, name = spec.partition(":")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        found = getattr(importlib.import_module(module_name), name, None)
-    except ModuleNotFoundError as error:
-        raise UnknownName(f"Metric {spec!r}: no module called {module_name!r}.") from error
+    found = import_named("metric", spec)
     if not isinstance(found, Metric):
-        raise InvalidInput(f"{spec!r} is not a metric. Decorate it with @policyscope.metric(unit=…).")
+        raise InvalidInput(f"{spec!r} is not a metric. Decorate it with @metric(unit=…).")
     return found
 
 

@@ -9,7 +9,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from jaxtyping import Int, Shaped
 
 from policyscope.envs.environment import Environment, Transition
-from policyscope.errors import EnvironmentFailed
+from policyscope.errors import EnvironmentFailed, InvalidInput
 
 
 class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -23,13 +23,15 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             return self.env.reset(seed=seed, options=options)
         except Exception as error:
-            raise EnvironmentFailed(f"reset(seed={seed}) raised {error!r}", self.row) from error
+            message = f"row {self.row}: reset(seed={seed}) raised {error!r}"
+            raise EnvironmentFailed(message, self.row) from error
 
     def step(self, action: Any) -> Any:
         try:
             return self.env.step(action)
         except Exception as error:
-            raise EnvironmentFailed(f"step raised {error!r}", self.row) from error
+            message = f"row {self.row}: step raised {error!r}"
+            raise EnvironmentFailed(message, self.row) from error
 
 
 class GymnasiumRows(Environment):
@@ -48,6 +50,12 @@ class GymnasiumRows(Environment):
         self.action_space = self._env.single_action_space
         self.observation = np.zeros(0)
         self._begun = False
+        if self.observation_space.shape is None:
+            self.close()
+            raise InvalidInput(
+                f"{id} observes a {type(self.observation_space).__name__} of parts; expected one "
+                "array. Register it again with gymnasium's FlattenObservation around it."
+            )
 
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
         """Begins an episode in each of `rows`; see Environment."""

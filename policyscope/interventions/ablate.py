@@ -6,7 +6,7 @@ from torch import Tensor
 
 from policyscope.address import Site
 from policyscope.errors import InvalidInput
-from policyscope.interventions.clamp import set_or_multiply
+from policyscope.interventions.clamp import finite, set_or_multiply
 from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.patch import patch
 from policyscope.interventions.target import Target, resolve
@@ -22,8 +22,9 @@ def ablate(target: Target, mean: float | Float[Tensor, "..."] | None = None) -> 
     if isinstance(aim, Site):
         if not isinstance(mean, Tensor):
             raise InvalidInput(
-                f"To ablate the whole site '{aim}' give its mean activation (zeros for a zero ablation)."
+                f"To ablate the whole site '{aim}' give its mean activation (zeros to silence it)."
             )
         return patch(aim, mean, label=f"ablate {aim}")
-    value = torch.tensor(0.0) if mean is None else torch.as_tensor(mean, dtype=torch.float32)
-    return set_or_multiply(aim, value, torch.tensor(1.0), "ablate" if mean is None else "mean-ablate")
+    value = finite("mean", 0.0 if mean is None else mean)
+    verb = "ablate" if mean is None else "mean-ablate"
+    return set_or_multiply(aim, value, torch.tensor(1.0), verb)

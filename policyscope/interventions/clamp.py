@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from policyscope.address import UnitAddress
 from policyscope.dictionaries.feature import Feature
 from policyscope.errors import InvalidInput
 from policyscope.interventions.code import CodeEdit
 from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.target import Target, resolve
 from policyscope.interventions.unit import UnitEdit
-from policyscope.address import UnitAddress
 
 
 def clamp(target: Target, value: float | Float[Tensor, " row"] | Sequence[float]) -> Intervention:
@@ -20,11 +20,19 @@ def clamp(target: Target, value: float | Float[Tensor, " row"] | Sequence[float]
 
     A feature's edit preserves the reconstruction error: h + decode(z′) − decode(z).
     """
-    values = torch.as_tensor(value, dtype=torch.float32)
-    if not torch.isfinite(values).all():
-        raise InvalidInput(f"value is {value!r}; expected finite numbers.")
+    values = finite("value", value)
     verb = f"clamp to {float(values):g}" if values.dim() == 0 else f"clamp to {len(values)} values"
     return set_or_multiply(target, values, torch.tensor(1.0), verb)
+
+
+def finite(
+    name: str, given: float | Float[Tensor, "..."] | Sequence[float]
+) -> Float[Tensor, "*row"]:
+    """The parameter as a tensor, refused unless it is one finite number, or one per row."""
+    numbers = torch.as_tensor(given, dtype=torch.float32)
+    if numbers.dim() > 1 or numbers.numel() == 0 or not torch.isfinite(numbers).all():
+        raise InvalidInput(f"{name} is {given!r}; expected one finite number, or one per row.")
+    return numbers
 
 
 def set_or_multiply(
@@ -35,5 +43,7 @@ def set_or_multiply(
     if isinstance(aim, Feature):
         return Intervention((CodeEdit(aim, value, factor, verb),))
     if isinstance(aim, UnitAddress):
+        if aim.position is not None:
+            raise InvalidInput(f"Cannot {verb} the one cell '{aim}'. Give the whole unit.")
         return Intervention((UnitEdit(aim.site, aim.unit, value, factor, verb),))
     raise InvalidInput(f"Cannot {verb} the whole site '{aim}'. Give a feature or a unit.")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from policyscope.address import Site
 from policyscope.dictionaries.feature import Feature, Owner
+from policyscope.errors import InvalidInput
 from policyscope.interventions.intervention import Batched, Edit, Values
 from policyscope.interventions.target import reads_of, writes_of
 
@@ -35,8 +36,15 @@ def code_of(dictionary: Owner, activation: Tensor, values: Values) -> Tensor:
     A transcoder reads what was kept earlier in this forward; an SAE reads the very activation that
     is being edited, after the edits before it.
     """
-    same = dictionary.reads == dictionary.writes
-    return dictionary.encode(by_position(activation if same else values[reads_of(dictionary)]))
+    if dictionary.reads == dictionary.writes:
+        return dictionary.encode(by_position(activation))
+    reads = reads_of(dictionary)
+    if reads not in values:
+        raise InvalidInput(
+            f"{dictionary.name or 'The dictionary'} reads '{reads}', which the network reaches "
+            f"only after '{dictionary.writes}', where it writes. Swap its sites."
+        )
+    return dictionary.encode(by_position(values[reads]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""An intervention: edits of activations as one value. `+` composes, the empty one is the identity."""
+"""An intervention: edits of activations as one value that composes with `+`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
@@ -89,7 +89,10 @@ class Edit(ABC):
 
 @dataclass(frozen=True)
 class Intervention:
-    """Edits in the order they are made. Edits at different sites commute; `Intervention()` changes nothing."""
+    """Edits in the order they are made.
+
+    Edits at different sites commute; `Intervention()` changes nothing.
+    """
 
     edits: tuple[Edit, ...] = ()
 
@@ -115,11 +118,10 @@ class Intervention:
 
     def split(self) -> list["Intervention"]:
         """One intervention per row, when parameters differ per row; otherwise itself alone."""
-        counts = {edit.rows for edit in self.edits} - {None}
+        counts = sorted({edit.rows for edit in self.edits if edit.rows is not None})
         if len(counts) > 1:
-            raise InvalidInput(f"Edits are for different numbers of rows: {sorted(map(str, counts))}.")
+            raise InvalidInput(f"Edits of {self} are for different numbers of rows: {counts}.")
         if not counts:
             return [self]
         (rows,) = counts
-        assert rows is not None
         return [Intervention(tuple(edit.of_row(row) for edit in self.edits)) for row in range(rows)]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from policyscope.address import Site
 from policyscope.agents.hooks import EditFunction
+from policyscope.errors import InvalidInput
 from policyscope.interventions.intervention import Batched, Edit, Intervention, Values
 
 
@@ -20,15 +21,22 @@ class Program:
     def __init__(self, conditions: Sequence[Intervention]) -> None:
         self.conditions = tuple(conditions)
         self._steps: dict[Site, list[Batched]] = {}
-        for site in dict.fromkeys(edit.site for c in self.conditions for edit in c.edits):
-            self._steps[site] = _compile([[e for e in c.edits if e.site == site] for c in conditions])
+        edits = [edit for condition in self.conditions for edit in condition.edits]
+        for edit in edits:
+            if edit.rows is not None:
+                raise InvalidInput(
+                    f"'{edit}' is for {edit.rows} rows and cannot be one condition. "
+                    "Make a condition of each row: intervention.split()."
+                )
+        for site in dict.fromkeys(edit.site for edit in edits):
+            here = [[e for e in c.edits if e.site == site] for c in self.conditions]
+            self._steps[site] = _compile(here)
 
     @property
     def requires(self) -> tuple[Site, ...]:
         """Sites that must be read for the edits."""
-        return tuple(
-            dict.fromkeys(site for c in self.conditions for edit in c.edits for site in edit.requires)
-        )
+        edits = [edit for condition in self.conditions for edit in condition.edits]
+        return tuple(dict.fromkeys(site for edit in edits for site in edit.requires))
 
     @property
     def edits(self) -> Mapping[Site, EditFunction]:

@@ -1,15 +1,16 @@
 """Steering: h + α·w, a direction added to an activation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from policyscope.address import Site
-from policyscope.errors import InvalidInput
 from policyscope.dictionaries.feature import Feature
+from policyscope.errors import InvalidInput
+from policyscope.interventions.clamp import finite
 from policyscope.interventions.intervention import Batched, Edit, Intervention, Values
 from policyscope.interventions.target import Target, resolve, writes_of
 
@@ -32,9 +33,7 @@ def steer(
         site, label = aim, str(aim)
     else:
         raise InvalidInput("steer needs a feature, or a site together with a direction.")
-    alphas = torch.as_tensor(alpha, dtype=torch.float32)
-    if alphas.dim() > 1 or not torch.isfinite(alphas).all():
-        raise InvalidInput(f"alpha is {alpha!r}; expected one finite number, or one per row.")
+    alphas = finite("alpha", alpha)
     if not torch.isfinite(direction).all():
         raise InvalidInput(f"The direction to steer {label} along holds NaN or Inf.")
     return Intervention((Steer(site, direction.detach().float(), alphas, label),))
@@ -54,7 +53,7 @@ class Steer(Edit):
         return len(self.alpha) if self.alpha.dim() else None
 
     def of_row(self, row: int) -> "Steer":
-        return Steer(self.site, self.direction, self.alpha[row], self.label) if self.rows else self
+        return self if self.rows is None else replace(self, alpha=self.alpha[row])
 
     @property
     def family(self) -> tuple[str, int]:
@@ -84,4 +83,8 @@ class BatchedSteer(Batched):
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
         added = self._added.to(activation.dtype)
+        if added.shape[1] != activation.shape[1]:
+            raise InvalidInput(
+                f"Cannot steer {activation.shape[1]} units along a direction of {added.shape[1]}."
+            )
         return activation + added.view(*added.shape, *(1,) * (activation.dim() - 2))

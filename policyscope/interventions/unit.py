@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from policyscope.address import Site
+from policyscope.errors import InvalidInput
 from policyscope.interventions.intervention import Batched, Edit, Values
 
 
@@ -49,6 +50,7 @@ class BatchedUnit(Batched):
     def __init__(self, edits: Sequence[UnitEdit | None]) -> None:
         self.unit = torch.tensor([0 if edit is None else edit.unit for edit in edits])
         self.value = torch.stack([torch.tensor(torch.nan) if e is None else e.value for e in edits])
+        self._last = int(self.unit.max())
         self.factor = torch.stack([torch.tensor(1.0) if e is None else e.factor for e in edits])
         self.active = ~torch.isnan(self.value) | (self.factor != 1)
 
@@ -59,6 +61,10 @@ class BatchedUnit(Batched):
         self._factor = self.factor.to(device)[condition]
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
+        if self._last >= activation.shape[1]:
+            raise InvalidInput(
+                f"There is no unit {self._last}: the activation has {activation.shape[1]} units."
+            )
         shape = (-1, *(1,) * (activation.dim() - 2))
         row = torch.arange(len(activation), device=activation.device)
         before = activation[row, self._unit]

@@ -18,7 +18,9 @@ from policyscope.recordings.episode import Episode
 class Buffers:
     """Columns [step, row, …] for one block, filled step by step."""
 
-    def __init__(self, steps: int, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
+    def __init__(
+        self, steps: int, rows: int, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]
+    ) -> None:
         self.columns = {
             name: np.empty((steps, *shape), dtype) for name, (shape, dtype) in shapes.items()
         }
@@ -27,7 +29,6 @@ class Buffers:
             for name, array in self.columns.items()
             if array.dtype != np.bool_
         }
-        rows = next(iter(self.columns.values())).shape[1]
         self.episode = np.empty((steps, rows), np.int32)
         self.step = np.empty((steps, rows), np.int32)
         self.filled = 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from policyscope.errors import InvalidInput
 from policyscope.interventions.intervention import Intervention
 from policyscope.progress import track
 from policyscope.recordings.block import Block
-from policyscope.rollouts.outcomes import Outcomes
+from policyscope.rollouts.outcomes import Outcomes, check_distinct
 from policyscope.rollouts.rollout import Plan, rollout
 from policyscope.rollouts.rows import Job
 
@@ -64,6 +65,7 @@ def evaluate_conditions(
             f"Asked to play {len(conditions)} conditions with {len(seeds)} episodes each; "
             "expected at least one of both."
         )
+    check_distinct("seed", seeds)
     names = tuple(conditions)
     jobs = [
         Job(episode * len(names) + condition, int(episode_seed), condition)
@@ -85,8 +87,11 @@ def evaluate_conditions(
     first = FirstEpisodes(metrics, len(names))
     steps, began = 0, time.perf_counter()
     try:
-        with track(label, len(jobs), "episodes") as progress:
-            for block in rollout(agent, environment, jobs, plan):
+        with (
+            track(label, len(jobs), "episodes") as progress,
+            closing(rollout(agent, environment, jobs, plan)) as blocks,
+        ):
+            for block in blocks:
                 for done in block.ended:
                     episode = done.index // len(names)
                     total[done.condition, episode] = done.total_reward

@@ -3,6 +3,8 @@
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +20,14 @@ from policyscope.envs.metric import Metric
 from policyscope.errors import DiskFull, InvalidInput, UnknownName
 from policyscope.progress import track
 from policyscope.recordings.block import Block
-from policyscope.recordings.format import ColumnSpec, Kind, RecordingHeader
+from policyscope.recordings.format import (
+    HEADER_FILE,
+    ColumnSpec,
+    Kind,
+    RecordingHeader,
+    differences,
+    shard_numbers,
+)
 from policyscope.recordings.recording import Recording
 from policyscope.recordings.writer import RecordingWriter
 from policyscope.rollouts.rollout import Plan, rollout
@@ -74,42 +83,69 @@ def record_rollout(
     """
     check_amount(steps, episodes)
     check_sites(agent.module, sites)
-    earlier = Recording.open(directory) if resume else None
-    if not resume and (directory / "recording.json").exists():
-        raise InvalidInput(
-            f"There is a recording in {directory} already. Go on with it (resume, perhaps to a "
-            "larger number of steps), or give another name."
-        )
+    earlier = open_earlier(directory, resume)
     if rows is None:
         rows = earlier.header.rows if earlier else default_rows(steps, episodes)
+    done = earlier.steps if earlier else 0
+    left = None if steps is None else steps - done
     environment = make_environment(rows)
     try:
-        block_steps = check_sizes(agent, environment, sites, steps, dtype, directory)
-        starts, first, done = _beginning(earlier, rows, seed)
-        if (steps is not None and done >= steps) or (
-            episodes is not None and earlier is not None and len(earlier.episodes) >= episodes
-        ):
-            assert earlier is not None
-            return earlier
         plan = Plan(
             reads=sites,
             metrics=metrics,
             deterministic=deterministic,
             seed=seed,
             dtype=np.float16 if dtype == "float16" else np.float32,
-            block_steps=block_steps,
-            max_steps=None if steps is None else steps - done,
+            block_steps=check_sizes(agent, environment, sites, left, dtype, directory),
+            max_steps=left,
         )
-        jobs = recording_jobs(seed, first, episodes)
-        if starts is None:
-            blocks = rollout(agent, environment, jobs, plan)
-        else:
-            full = [start or next(map(Start, jobs), None) for start in starts]
-            blocks = rollout(agent, environment, jobs, plan, full)
-        _write(blocks, directory, agent, environment, plan, resume, about_agent or {}, episodes, done)
+        header = header_of(agent, environment, plan, about_agent or {})
+        if earlier is not None:
+            check_same(earlier, header, plan)
+            if is_finished(earlier, steps, episodes):
+                return earlier
+        starts, jobs = remaining_work(earlier, rows, seed, episodes)
+        with closing(rollout(agent, environment, jobs, plan, starts)) as blocks:
+            _write(blocks, directory, header, plan, resume, episodes, done)
     finally:
         environment.close()
     return Recording.open(directory)
+
+
+def open_earlier(directory: Path, resume: bool) -> Recording | None:
+    """What there is to go on with; None where nothing was written yet.
+
+    A recording killed before its first file is begun again by resuming it.
+    """
+    is_there = (directory / HEADER_FILE).exists() or bool(shard_numbers(directory))
+    if is_there and not resume:
+        raise InvalidInput(
+            f"There is a recording in {directory} already. Go on with it (resume, perhaps to a "
+            "larger number of steps), or give another name."
+        )
+    return Recording.open(directory) if is_there else None
+
+
+def check_same(earlier: Recording, header: RecordingHeader, plan: Plan) -> None:
+    """Raises InvalidInput, before any step, where `earlier` cannot be continued under `header`."""
+    columns = earlier.header.columns
+    unlike = differences(earlier.header, replace(header, columns=columns))
+    recorded = sorted(spec.name for spec in columns if spec.kind in ("site", "metric"))
+    asked = sorted({*(metric.name for metric in plan.metrics), *map(str, plan.reads)})
+    if recorded != asked:
+        unlike.append(f"sites and metrics: {', '.join(recorded)} there, {', '.join(asked)} here")
+    if unlike:
+        raise InvalidInput(
+            f"{earlier.directory} was recorded otherwise and cannot be continued: "
+            f"{'; '.join(unlike)}. Record under another name."
+        )
+
+
+def is_finished(earlier: Recording, steps: int | None, episodes: int | None) -> bool:
+    """Whether there is already as much as is asked for."""
+    if steps is not None:
+        return earlier.steps >= steps
+    return len(earlier.episodes) >= (episodes or 0)
 
 
 def recording_jobs(seed: int, first: int, episodes: int | None) -> Iterator[Job]:
@@ -140,9 +176,9 @@ def check_sizes(
     observation = environment.observation_space.sample()[None]
     known = list_sites(agent, torch.as_tensor(observation).to(agent.device))
     shapes = {info.site: info.shape for info in known}
-    missing = [site for site in sites if site not in shapes and site.call is None and site.index is None]
-    for site in missing:
-        if site.path and not any(info.site.path == site.path for info in known):
+    reached = {info.site.path for info in known}
+    for site in sites:
+        if site.path and site.path not in reached:
             raise UnknownName.among("site", str(site), [str(info.site) for info in known])
     item = 2 if dtype == "float16" else 4
     per_step = 64 + observation.nbytes + item * sum(int(np.prod(shapes.get(s, ()))) for s in sites)
@@ -158,40 +194,36 @@ def check_sizes(
     return max(1, min(2048, block_rows // environment.rows))
 
 
-def _beginning(
-    earlier: Recording | None, rows: int, seed: int
-) -> tuple[list[Start | None] | None, int, int]:
-    """Where every row goes on, the next new episode, and how many samples there are."""
+def remaining_work(
+    earlier: Recording | None, rows: int, seed: int, episodes: int | None
+) -> tuple[list[Start | None] | None, Iterator[Job]]:
+    """Where every row goes on (None where all begin), and the jobs that come after.
+
+    Rows whose episode ended with the last sample take the next jobs in their own order, as they
+    would have in the uninterrupted rollout.
+    """
     if earlier is None or earlier.steps == 0:
-        return None, 0, 0
-    jobs = {job.episode: job for job in itertools.islice(recording_jobs(seed, 0, None), rows)}
-    starts: list[Start | None] = [None] * rows
-    first = episode_seeds("record", 1, seed).start
+        return None, recording_jobs(seed, 0, episodes)
+    jobs = recording_jobs(seed, max(earlier.next_episode, rows), episodes)
+    starts: list[Start | None] = []
     for position in earlier.position():
         if position.episode < 0:
-            starts[position.row] = Start(jobs[position.row])
-        elif not position.has_ended:
-            job = Job(position.episode, first + position.episode)
-            starts[position.row] = Start(job, position.next_step)
-    return starts, max(earlier.next_episode, rows), earlier.steps
+            start, done = next(recording_jobs(seed, position.row, episodes), None), 0
+        elif position.has_ended:
+            start, done = next(jobs, None), 0
+        else:
+            start = next(recording_jobs(seed, position.episode, episodes), None)
+            done = position.next_step
+        starts.append(None if start is None else Start(start, done))
+    return starts, jobs
 
 
-def _write(
-    blocks: Iterator[Block],
-    directory: Path,
-    agent: Agent,
-    environment: Environment,
-    plan: Plan,
-    resume: bool,
-    about_agent: Mapping[str, Any],
-    episodes: int | None,
-    done: int,
-) -> None:
-    first = next(blocks, None)
-    if first is None:
-        return
-    header = RecordingHeader(
-        columns=columns_of(first, plan),
+def header_of(
+    agent: Agent, environment: Environment, plan: Plan, about_agent: Mapping[str, Any]
+) -> RecordingHeader:
+    """What is known of a recording before its first step; the columns are not."""
+    return RecordingHeader(
+        columns=(),
         agent={**about_agent, "name": agent.name, "fingerprint": agent.fingerprint()},
         environment={"id": environment.id, "arguments": dict(environment.arguments)},
         seed=plan.seed,
@@ -199,6 +231,21 @@ def _write(
         deterministic=plan.deterministic,
         conditions=tuple(map(str, plan.conditions)),
     )
+
+
+def _write(
+    blocks: Iterator[Block],
+    directory: Path,
+    header: RecordingHeader,
+    plan: Plan,
+    resume: bool,
+    episodes: int | None,
+    done: int,
+) -> None:
+    first = next(blocks, None)
+    if first is None:
+        return
+    header = replace(header, columns=columns_of(first, plan))
     total, unit = (episodes, "episodes") if episodes else (plan.max_steps, "steps")
     with (
         RecordingWriter(directory, header, resume=resume) as writer,

@@ -9,13 +9,14 @@ activations it caused, the action taken, and the reward and flags that action ea
 runs once per step for all rows. A row that ends takes the next job; its reset is never a sample.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from policyscope.address import Site
 from policyscope.agents.agent import Acted, Agent
@@ -23,7 +24,7 @@ from policyscope.agents.hooks import Hooks, OverwrittenRead
 from policyscope.agents.noise import AddressedNoise
 from policyscope.envs.environment import Environment, Transition
 from policyscope.envs.metric import Metric, Step, read_metric
-from policyscope.errors import EnvironmentFailed
+from policyscope.errors import EnvironmentFailed, InvalidInput
 from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.program import Program
 from policyscope.recordings.block import Block
@@ -55,6 +56,10 @@ class Plan:
     compact: bool = False
     """Whether rows left without work may be dropped, where the environment can."""
 
+    def __post_init__(self) -> None:
+        if self.block_steps < 1:
+            raise InvalidInput(f"block_steps is {self.block_steps}; expected at least 1.")
+
 
 def rollout(
     agent: Agent,
@@ -62,7 +67,7 @@ def rollout(
     jobs: Iterable[Job],
     plan: Plan | None = None,
     starts: Sequence[Start | None] | None = None,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Plays `jobs` in the rows of `environment`, and yields what happened block by block.
 
     `starts` resumes: each row's unfinished episode is played again up to where it was cut, unseen,
@@ -76,7 +81,7 @@ def rollout(
     starts = [*starts, *[None] * (environment.rows - len(starts))]
     program = Program(plan.conditions)
     reads = tuple(dict.fromkeys((*plan.reads, *program.requires)))
-    with torch.no_grad(), Hooks(agent.module, reads, program.edits) as hooks:
+    with Hooks(agent.module, reads, program.edits) as hooks:
         loop = Loop(agent, environment, plan, program, hooks, Rows(list(starts), queue))
         loop.begin([0 if start is None else start.done for start in starts])
         yield from loop.play()
@@ -101,28 +106,40 @@ class Loop:
         Rows begin one after the other so that all reach the end of their replay together.
         """
         plan, count = self.plan, self.environment.rows
-        self.left = float("inf") if plan.max_steps is None else plan.max_steps
+        self.left = float("inf") if plan.max_steps is None else max(plan.max_steps, 0)
         self.noise = AddressedNoise(plan.seed, count, plan.block_steps)
         self.state = self.agent.initial_state(count)
         self._assign()
         already = np.asarray(done)
         longest = int(already.max(initial=0))
+        # All rows, the idle ones too: they are stepped with the others.
         self._reset(np.arange(count))
-        for tick in range(longest):
-            late = np.flatnonzero(already == longest - tick)
-            if tick > 0 and len(late):
-                self._reset(late)
-            transition = self._world(self._act().action)
-            ended = np.flatnonzero(transition.terminated | transition.truncated)
-            if len(ended):
-                self._reset(ended)
-            self.rows.total_reward += np.where(already >= longest - tick, transition.reward, 0.0)
-            self.noise.advance()
+        self._settle()
+        for left in range(longest, 0, -1):
+            self._replay(already, left)
         if longest:
-            fresh = np.flatnonzero(already == 0)
-            if len(fresh):
-                self._reset(fresh)
+            self._reset(np.flatnonzero(already == 0))
             self.rows.step[:] = already
+
+    def _replay(self, already: Int[np.ndarray, " row"], left: int) -> None:
+        """One recorded step again, `left` steps before the first new one."""
+        self._reset(np.flatnonzero(already == left))
+        is_replaying = already >= left
+        self.rows.step[:] = np.where(is_replaying, already - left, 0)
+        transition = self._world(self._act().action)
+        self.rows.total_reward += np.where(is_replaying, transition.reward, 0.0)
+        ended = transition.terminated | transition.truncated
+        # The last recorded step of a cut episode did not end it, so no step before it can either.
+        if (ended & is_replaying).any():
+            row = int(np.flatnonzero(ended & is_replaying)[0])
+            raise EnvironmentFailed(
+                f"{self.environment.id} does not repeat itself: with seed {self.rows.seed[row]} "
+                f"episode {self.rows.episode[row]} now ends at step {self.rows.step[row]}, and was "
+                f"recorded to step {already[row] - 1}. Record anew under another name.",
+                row,
+            )
+        self._reset(np.flatnonzero(ended))
+        self.noise.advance()
 
     def play(self) -> Iterator[Block]:
         """Plays until no row has work left."""
@@ -195,21 +212,24 @@ class Loop:
         self._assign()
         self._reset(over)
 
-    def _reset(self, rows: np.ndarray) -> None:
+    def _reset(self, rows: Int[np.ndarray, " begun"]) -> None:
+        if not len(rows):
+            return
         seeds = self.rows.seed[rows]
         try:
             self.environment.reset(rows, seeds.tolist())
-        except EnvironmentFailed as error:
-            raise self._blamed(error) from error
+        except Exception as error:
+            raise self._blamed("reset", error, rows) from error
         self.noise.begin(rows, seeds)
         self.state = self.agent.reset_state(self.state, rows)
 
     def _act(self) -> Acted:
         observation = torch.from_numpy(np.ascontiguousarray(self.environment.observation))
         noise = None if self.plan.deterministic else self.noise
-        acted = self.hooks.run(
-            self.agent.act, observation.to(self.agent.device), self.state, noise
-        )
+        observation = observation.to(self.agent.device)
+        # Not around the whole generator: between two blocks the caller may want gradients.
+        with torch.no_grad():
+            acted = self.hooks.run(self.agent.act, observation, self.state, noise)
         self.state = acted.state
         return acted
 
@@ -217,13 +237,15 @@ class Loop:
         try:
             transition = self.environment.step(action)
         except Exception as error:
-            raise self._blamed(error) from error
+            raise self._blamed("step", error, np.flatnonzero(self.rows.active)) from error
         self.info = transition.info
         return transition
 
-    def _blamed(self, error: Exception) -> EnvironmentFailed:
+    def _blamed(
+        self, call: str, error: Exception, touched: Int[np.ndarray, " row"]
+    ) -> EnvironmentFailed:
         """The error, with the episodes that were being played when it was raised."""
-        rows = np.flatnonzero(self.rows.active).tolist()
+        rows = (touched[self.rows.active[touched]] if len(touched) else touched).tolist()
         if isinstance(error, EnvironmentFailed) and error.row is not None:
             rows = [error.row]
         where = "; ".join(
@@ -232,7 +254,7 @@ class Loop:
             for row in rows[:3]
         )
         more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-        said = str(error) if isinstance(error, EnvironmentFailed) else f"step raised {error!r}"
+        said = str(error) if isinstance(error, EnvironmentFailed) else f"{call} raised {error!r}"
         return EnvironmentFailed(
             f"{self.environment.id} failed while playing {where}{more}: {said}. "
             "Everything committed before is kept; mend the environment and go on with --resume."
@@ -243,9 +265,7 @@ class Loop:
 
     def _allocate(self) -> list[Buffers]:
         """Two sets of buffers, their shapes learnt by acting once without consequence."""
-        state = self.state
-        acted = self._probe()
-        self.state = state
+        acted = self._settle()
         rows, observation = self.environment.rows, self.environment.observation
         shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
         basics: dict[str, tuple[tuple[int, ...], Any]] = {
@@ -266,16 +286,21 @@ class Loop:
         for site in self.plan.reads:
             values = self.hooks.values[site]
             shapes[str(site)] = (tuple(values.shape), np.dtype(self.plan.dtype))
-        shapes = shapes or {"reward": ((rows,), np.dtype(np.float32))}
-        return [Buffers(self.plan.block_steps, shapes) for _ in range(2)]
+        return [Buffers(self.plan.block_steps, rows, shapes) for _ in range(2)]
 
-    def _probe(self) -> Acted:
+    def _settle(self) -> Acted:
+        """Acts without consequence until every read that must be copied is known to be."""
+        state = self.state
         for _ in self.hooks.reads:
             try:
                 return self._act()
             except OverwrittenRead:
                 continue
-        return self._act()
+            finally:
+                self.state = state
+        acted = self._act()
+        self.state = state
+        return acted
 
     def _compacted(self) -> list[Buffers] | None:
         """Buffers for fewer rows, once half the rows have no work left."""
@@ -288,4 +313,3 @@ class Loop:
         self.noise.keep(keep)
         self._assign()
         return self._allocate()
-

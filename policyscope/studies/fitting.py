@@ -8,6 +8,7 @@ trust it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -149,7 +150,7 @@ def fit_choices(
     learning_rate: float,
     seed: int,
 ) -> list[Choice]:
-    """Every choice fitted from `seeds` seeds, and the best of each by held-out unexplained variance."""
+    """Every choice fitted from `seeds` seeds; the best of each explains most of what is held out."""
     if seeds < 1:
         raise InvalidInput(f"seeds is {seeds}; expected at least 1.")
     for choice in choices:
@@ -165,7 +166,9 @@ def fit_choices(
     }
     if all(type(choice) is ReLU for choice in choices):
         together = cast(Sequence[ReLU], members)
-        fitted = fit_family(together, samples.x, samples.y, seeds=numbers * len(choices), **schedule)
+        fitted = fit_family(
+            together, samples.x, samples.y, seeds=numbers * len(choices), **schedule
+        )
     else:
         fitted = [
             fit(member, samples.x, samples.y, seed=number, **schedule)
@@ -179,7 +182,9 @@ def fit_choices(
         again = None
         if seeds > 1 and those[best].member.alive.any():
             again = stability(
-                [c.member.directions for c in those], [c.member.alive for c in those], reference=best
+                [c.member.directions for c in those],
+                [c.member.alive for c in those],
+                reference=best,
             )
         found.append(Choice(those[best], those, again))
     return found
@@ -251,16 +256,14 @@ def compare_choices(choices: Sequence[Choice], samples: Samples) -> Sizes | None
         return None
     comparison = compare_sizes([c.member for choice in choices for c in choice.candidates])
     descents = {}
-    for narrow, wide in zip(ordered, ordered[1:], strict=False):
+    for narrow, wide in pairwise(ordered):
         fold = CodeCorrelation()
         with torch.no_grad():
             fold.update(
                 narrow.dictionary.encode(samples.held_x).numpy(),
                 wide.dictionary.encode(samples.held_x).numpy(),
             )
-        fates = descend(
-            fold.result(), narrow.best.member.directions, wide.best.member.directions
-        )
+        fates = descend(fold.result(), narrow.best.member.directions, wide.best.member.directions)
         alive = narrow.best.member.alive
         descents[narrow.dictionary.name] = tuple(fate for fate in fates if alive[fate.feature])
     return Sizes(comparison, descents)

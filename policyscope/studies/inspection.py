@@ -74,7 +74,7 @@ class Inspection:
 
 
 def inspect(agent: str | Agent, env: str | None = None) -> Inspection:
-    """What can be read inside `agent` when it acts in `env` (by default the one it was made for)."""
+    """What can be read inside `agent` acting in `env` (by default the one it was made for)."""
     opened = open_agent(agent) if isinstance(agent, str) else agent
     where = env or opened.environment
     if where is None:

@@ -1,7 +1,5 @@
 """study.json: what a study is about, and which software wrote it."""
 
-import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from policyscope.document import read_document, write_document
 from policyscope.errors import CorruptFile, InvalidInput, NewerFormat, UnknownName
 
 FORMAT = 1
@@ -37,52 +36,35 @@ class Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Writes study.json whole."""
-    write_json(directory / MANIFEST, {"format": FORMAT, **asdict(manifest)})
+    write_document(directory / MANIFEST, {"format": FORMAT, **asdict(manifest)})
 
 
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of the study in `directory`; UnknownName where there is none."""
     path = directory / MANIFEST
     try:
-        facts = json.loads(path.read_text("utf-8"))
+        facts = read_document(path)
     except FileNotFoundError:
         near = [found.parent.name for found in directory.absolute().parent.glob(f"*/{MANIFEST}")]
         error = UnknownName.among("study", str(directory), near)
-        raise UnknownName(f"{error} Make one with: policyscope new {directory} --agent … --env …") from None
+        raise UnknownName(
+            f"{error} Make one with: policyscope new {directory} --agent … --env …"
+        ) from None
     except (NotADirectoryError, IsADirectoryError, PermissionError) as error:
         raise InvalidInput(f"{directory} cannot be a study: {error}") from None
-    except ValueError as error:
-        raise CorruptFile(f"{path} is not JSON: {error}. Restore it from a copy.") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
+    if not isinstance(facts.get("format"), int):
         raise CorruptFile(f"{path} has no format number. Restore it from a copy.")
     if facts["format"] > FORMAT:
         raise NewerFormat(
-            f"{directory} has study format {facts['format']}; this policyscope reads up to {FORMAT}. "
-            "Update it: pip install --upgrade policyscope"
+            f"{directory} has study format {facts['format']}; this policyscope reads up to "
+            f"{FORMAT}. Update it: pip install --upgrade policyscope"
         )
     try:
-        return Manifest(**{name: facts[name] for name in ("agent", "environment", "seed", "created", "versions")})
+        return Manifest(
+            **{
+                name: facts[name]
+                for name in ("agent", "environment", "seed", "created", "versions")
+            }
+        )
     except KeyError as error:
         raise CorruptFile(f"{path} lacks {error}. Restore it from a copy.") from error
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes `document` to `path` whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The document at `path`; CorruptFile where it is not one."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CorruptFile(f"{path} is not JSON: {error}. Delete it and run its command again.") from error
-    if not isinstance(found, dict):
-        raise CorruptFile(f"{path} does not hold a document. Delete it and run its command again.")
-    return found

@@ -31,6 +31,7 @@ from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, load, read_header, save
 from policyscope.dictionaries.relu import ReLU
+from policyscope.document import read_document, write_document
 from policyscope.envs.environment import Environment
 from policyscope.envs.make import check_id, make
 from policyscope.envs.metric import Metric, find_metrics, metrics_of
@@ -55,14 +56,7 @@ from policyscope.studies.fitting import (
     gather,
 )
 from policyscope.studies.inspection import Inspection, inspect_in
-from policyscope.studies.manifest import (
-    MANIFEST,
-    Manifest,
-    read_json,
-    read_manifest,
-    write_json,
-    write_manifest,
-)
+from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 
 AGENT_FILE = "agent.safetensors"
 AGREEMENT_STATES = 4096
@@ -105,11 +99,15 @@ class Study:
         """
         folder = Path(directory)
         if (folder / MANIFEST).exists():
-            raise InvalidInput(f"There is a study in {folder} already. Open it, or choose another place.")
+            raise InvalidInput(
+                f"There is a study in {folder} already. Open it, or choose another place."
+            )
         opened = open_agent(agent) if isinstance(agent, str) else agent
         where = env or opened.environment
         if where is None:
-            raise InvalidInput(f"{opened.name} does not say where it acts. Give env, as CartPole-v1.")
+            raise InvalidInput(
+                f"{opened.name} does not say where it acts. Give env, as CartPole-v1."
+            )
         check_id(where)
         arguments = dict(env_args or {})
         trial = make(where, 1, **arguments)
@@ -138,7 +136,7 @@ class Study:
 
     @classmethod
     def open(cls, directory: Path | str, *, agent: Agent | None = None) -> "Study":
-        """The study in `directory`; give `agent` again where it came from Python and not from a file.
+        """The study in `directory`; an `agent` that came from Python must be given again.
 
         Raises UnknownName, CorruptFile, NewerFormat, or InvalidInput where the agent has changed.
         """
@@ -228,9 +226,9 @@ class Study:
         return {name: torch.as_tensor(np.array(value)) for name, value in row.items()}
 
     def result(self, *parts: str) -> dict[str, Any] | None:
-        """A kept result, such as `result("experiments", "layer1/k4", "sweep.json")`; None if absent."""
+        """A kept result, as `result("features", "layer1/k4", "score.json")`; None if absent."""
         path = self.directory.joinpath(*parts)
-        return read_json(path) if path.exists() else None
+        return read_document(path) if path.exists() else None
 
     # --- verbs -------------------------------------------------------------------------------
 
@@ -348,7 +346,7 @@ class Study:
             if sizes is not None:
                 document = {"reads": str(read), "writes": str(write), **sizes.to_json()}
                 document["dictionaries"] = [choice.dictionary.name for choice in choices]
-                write_json(self.directory / "features" / sizes_file(read, write), document)
+                write_document(self.directory / "features" / sizes_file(read, write), document)
         return Fits(tuple(choices), sizes)
 
     def features(
@@ -361,9 +359,7 @@ class Study:
     ) -> FeatureTable:
         """What each feature of a dictionary means, with evidence."""
         fitted = self.dictionary(dictionary)
-        table = describe(
-            self.agent, self.source_of(fitted, recording), fitted, top=top, seed=seed
-        )
+        table = describe(self.agent, self.source_of(fitted, recording), fitted, top=top, seed=seed)
         self.keep(table.to_json(), "features", fitted.name, "features.json")
         return table
 
@@ -498,7 +494,9 @@ class Study:
         """Writes a ReLU dictionary as the source's own `.pth` file."""
         fitted = self.dictionary(dictionary)
         if not isinstance(fitted, ReLU):
-            raise InvalidInput(f"The source's format holds ReLU dictionaries, not {kind_of(fitted)}.")
+            raise InvalidInput(
+                f"The source's format holds ReLU dictionaries, not {kind_of(fitted)}."
+            )
         export_source(fitted, Path(out))
         return Path(out)
 
@@ -529,7 +527,7 @@ class Study:
     def keep(self, document: Mapping[str, Any], *parts: str) -> None:
         """Keeps a result as a JSON file below the study."""
         with self.writing(parts[0], ["/".join(parts[1:])]):
-            write_json(self.directory.joinpath(*parts), document)
+            write_document(self.directory.joinpath(*parts), document)
 
     @contextmanager
     def writing(self, kind: str, names: Sequence[str]) -> Iterator[None]:
@@ -566,4 +564,3 @@ def check_episodes(episodes: int) -> None:
     """Raises InvalidInput for fewer than one episode."""
     if episodes < 1:
         raise InvalidInput(f"episodes is {episodes}; expected at least 1.")
-

@@ -91,6 +91,23 @@ class Demonstration:
         found.append(f"report     {self.report}")
         return found
 
+    def to_json(self) -> dict[str, Any]:
+        """The document of `demo --json`."""
+        return {
+            "study": str(self.study.directory),
+            "report": str(self.report),
+            "training": self.training,
+            "baseline_return": self.baseline,
+            "dictionaries": {
+                choice.dictionary.name: choice.to_json()
+                for fits in self.fits.values()
+                for choice in fits.choices
+            },
+            "nudge_found": self.nudge.found,
+            "verdict": self.nudge.verdict(),
+            "lines": self.lines(),
+        }
+
     def sizes_line(self, layer: str) -> str:
         """How the widths of one layer compare."""
         parts = []
@@ -133,8 +150,7 @@ class Demonstration:
             return "no effect stands out from those of random directions"
         most = max(conditions, key=lambda c: abs(c.effect.difference))
         return (
-            f"largest: {most.feature.address} α={most.alpha:+g} changes the return by "
-            f"{most.effect}"
+            f"largest: {most.feature.address} α={most.alpha:+g} changes the return by {most.effect}"
         )
 
 
@@ -189,7 +205,10 @@ def demo(
     for name in names:
         features[name] = study.features(name, seed=seed)
         scores[name] = study.score(name, episodes=scale.sweep_episodes, seed=seed)
-    yield f"Steering every feature at {len(scale.alphas)} strengths, {scale.sweep_episodes} episodes each"
+    yield (
+        f"Steering every feature at {len(scale.alphas)} strengths, "
+        f"{scale.sweep_episodes} episodes each"
+    )
     for name in names:
         is_main = name.endswith(f"/k{SWEET_SPOT}")
         sweeps[name] = study.sweep(

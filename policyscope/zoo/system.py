@@ -11,6 +11,7 @@ from torch import nn
 from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_file, save_agent
 from policyscope.errors import UnknownName
+from policyscope.table import Column, Table
 from policyscope.zoo import cartpole
 
 
@@ -65,9 +66,7 @@ def find(name: str) -> System:
     return ZOO[name]
 
 
-def train_agent(
-    name: str, out: Path, *, seed: int = 0, quick: bool = False
-) -> dict[str, Any]:
+def train_agent(name: str, out: Path, *, seed: int = 0, quick: bool = False) -> dict[str, Any]:
     """Trains the agent called `name`, writes it to `out`, and returns what its training says."""
     system = find(name)
     module, facts = system.train(seed, quick)
@@ -98,3 +97,17 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "policyscope" / "zoo"
+
+
+def zoo_table() -> Table:
+    """One row per agent."""
+    columns = (
+        Column("name", side="left"),
+        Column("environment", side="left"),
+        Column("algorithm", side="left"),
+        Column("about", side="left"),
+    )
+    rows = tuple((s.name, s.environment, s.algorithm, s.about) for s in ZOO.values())
+    return Table(
+        "Zoo", columns, rows, "Train one: policyscope zoo train NAME --out FILE.safetensors"
+    )

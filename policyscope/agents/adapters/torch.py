@@ -39,9 +39,10 @@ class TorchAgent(Agent):
         """Acts once for every row; see Agent."""
         numbers = self.module(observation)
         if not isinstance(numbers, Tensor) or numbers.dim() != 2:
+            kind = type(numbers).__name__
+            given = list(numbers.shape) if isinstance(numbers, Tensor) else f"a {kind}"
             raise InvalidInput(
-                f"{type(self.module).__name__} returned "
-                f"{list(numbers.shape) if isinstance(numbers, Tensor) else type(numbers).__name__}; "
+                f"{type(self.module).__name__} returned {given}; "
                 f"expected one tensor [row, action] of {self.head}. For any other output write an "
                 "Agent with an act method and pass it as module:function."
             )

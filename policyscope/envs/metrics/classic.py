@@ -34,7 +34,9 @@ def pole_angle(step: Step) -> Float[np.ndarray, " row"]:
     return step.observation[:, 2]
 
 
-@metric(unit="rad/s", environments=CARTPOLE, words=Words("pole swinging left", "pole swinging right"))
+@metric(
+    unit="rad/s", environments=CARTPOLE, words=Words("pole swinging left", "pole swinging right")
+)
 def pole_angular_velocity(step: Step) -> Float[np.ndarray, " row"]:
     """How fast the pole turns to the right."""
     return step.observation[:, 3]

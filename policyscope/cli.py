@@ -1,0 +1,643 @@
+"""The command line: one table from command to study verb, and no logic of its own.
+
+stdout is the result (rich tables, or one JSON document with --json), stderr is progress. Exit code
+0 is done, 1 could not do it, 2 wrong usage, 130 interrupted. torch is imported only by a command
+that needs it, so that --help answers at once.
+"""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Arguments = argparse.Namespace
+
+ALPHAS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answers: something to show, and the same as a document."""
+
+    shown: Any
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One argument: its names, and what argparse is told about it."""
+
+    names: tuple[str, ...]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: what it does, its arguments, and the verb behind it."""
+
+    about: str
+    run: Callable[[Arguments], Said]
+    flags: tuple[Flag, ...] = field(default=())
+
+
+def flag(*names: str, **options: Any) -> Flag:
+    """An argument as argparse's add_argument takes it."""
+    return Flag(names, options)
+
+
+# --- the verbs -----------------------------------------------------------------------------------
+
+
+def run_demo(given: Arguments) -> Said:
+    from policyscope.zoo.demo import Demonstration, demo
+
+    last: Any = None
+    for step in demo(given.out, quick=given.quick, seed=given.seed):
+        if isinstance(step, str):
+            print(f"── {step}", file=sys.stderr, flush=True)
+        last = step
+    assert isinstance(last, Demonstration)
+    return Said("\n".join(["", *last.lines()]), last.to_json())
+
+
+def run_zoo(given: Arguments) -> Said:
+    from policyscope.zoo.system import ZOO, train_agent, zoo_table
+
+    if given.action == "list":
+        listed = [
+            {"name": s.name, "environment": s.environment, "about": s.about} for s in ZOO.values()
+        ]
+        return Said(zoo_table(), {"agents": listed})
+    facts = train_agent(given.name, Path(given.out), seed=given.seed, quick=given.quick)
+    text = (
+        f"{given.name}: validation return {facts['validation_return']:.1f} after "
+        f"{facts['episodes']} episodes ({facts['steps']:,} steps). Saved to {given.out}."
+    )
+    return Said(text, facts)
+
+
+def run_inspect(given: Arguments) -> Said:
+    from policyscope.studies.inspection import inspect
+
+    found = inspect(given.agent, given.env)
+    return Said(found, found.to_json())
+
+
+def run_new(given: Arguments) -> Said:
+    from policyscope.studies.study import Study
+
+    study = Study.create(
+        given.study,
+        agent=given.agent,
+        env=given.env,
+        env_args=dict(map(parse_pair, given.env_arg)),
+        seed=given.seed,
+    )
+    document = {
+        "study": str(study.directory),
+        "agent": dict(study.manifest.agent),
+        "environment": dict(study.manifest.environment),
+    }
+    where = f"{study.agent.name} in {study.environment_id}"
+    return Said(f"New study {study.directory}: {where}. Next: policyscope record …", document)
+
+
+def run_evaluate(given: Arguments) -> Said:
+    found = opened(given).evaluate(
+        episodes=given.episodes, deterministic=given.deterministic, seed=given.seed
+    )
+    return Said(found, found.to_json())
+
+
+def run_record(given: Arguments) -> Said:
+    from policyscope.studies.summary import recording_table, recording_to_json
+
+    study = opened(given)
+    found = study.record(
+        sites=given.sites,
+        metrics=given.metrics,
+        steps=given.steps,
+        episodes=given.episodes,
+        rows=given.rows,
+        name=given.name,
+        deterministic=given.deterministic,
+        seed=given.seed,
+        dtype=given.dtype,
+        resume=given.resume,
+    )
+    return Said(recording_table(found), recording_to_json(found))
+
+
+def run_fit(given: Arguments) -> Said:
+    from policyscope.dictionaries.dictionary import DICTIONARIES
+    from policyscope.studies.fitting import fit_table
+
+    kind = DICTIONARIES.get(given.kind)
+    dictionary = kind(**{name: getattr(given, name) for name in kind_flags(kind)})
+    dictionary.name = given.name or ""
+    study = opened(given)
+    fits = study.fit_sizes(
+        [dictionary],
+        reads=given.reads,
+        writes=given.writes,
+        recording=given.recording,
+        penalties=given.penalties,
+        seeds=given.seeds,
+        epochs=given.epochs,
+        batch_size=given.batch_size,
+        learning_rate=given.learning_rate,
+        seed=given.seed,
+    )
+    (choice,) = fits.choices
+    fitted = choice.dictionary
+    document = {
+        "name": fitted.name,
+        "kind": given.kind,
+        "reads": str(fitted.reads),
+        "writes": str(fitted.writes),
+        **fitted.choices(),
+        **choice.to_json(),
+        "penalties": study.notes(fitted.name)["penalties"],
+    }
+    return Said(fit_table(fits.choices), document)
+
+
+def run_features(given: Arguments) -> Said:
+    found = opened(given).features(
+        given.dictionary, recording=given.recording, top=given.top, seed=given.seed
+    )
+    return Said(found, found.to_json())
+
+
+def run_score(given: Arguments) -> Said:
+    found = opened(given).score(
+        given.dictionary,
+        recording=given.recording,
+        episodes=given.episodes,
+        deterministic=given.deterministic,
+        seed=given.seed,
+    )
+    return Said(found, found.to_json())
+
+
+def run_sweep(given: Arguments) -> Said:
+    found = opened(given).sweep(
+        given.dictionary,
+        features=given.features,
+        alphas=given.alphas,
+        episodes=given.episodes,
+        random_directions=given.random_directions,
+        deterministic=given.deterministic,
+        seed=given.seed,
+    )
+    return Said(found, found.to_json())
+
+
+def run_nudge(given: Arguments) -> Said:
+    from policyscope.experiments.push import nudge_to_json
+
+    found = opened(given).nudge(
+        given.dictionary,
+        features=given.features,
+        alphas=given.alphas,
+        episodes=given.episodes,
+        confirm=given.confirm,
+        random_directions=given.random_directions,
+        deterministic=given.deterministic,
+        seed=given.seed,
+    )
+    return Said(found, nudge_to_json(found))
+
+
+def run_export(given: Arguments) -> Said:
+    path = opened(given).export(given.dictionary, given.out)
+    return Said(f"Wrote {path}", {"file": str(path)})
+
+
+def run_report(given: Arguments) -> Said:
+    from policyscope.studies.report import write_report
+
+    report = write_report(opened(given), None if given.out is None else Path(given.out))
+    if given.open:
+        report.open()
+    return Said(f"Report: {report.path}", {"file": str(report.path)})
+
+
+def run_doctor(given: Arguments) -> Said:
+    from policyscope.studies.doctor import diagnose
+
+    found = diagnose()
+    return Said(found, found.to_json())
+
+
+def opened(given: Arguments) -> Any:
+    """The study that the command names."""
+    from policyscope.studies.study import Study
+
+    return Study.open(given.study)
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+STUDY = flag("study", metavar="STUDY", help="the study's directory")
+DICTIONARY = flag("dictionary", metavar="DICTIONARY", help="its name, as layer2/k4")
+RECORDING = flag(
+    "--recording", metavar="NAME", help="which recording (default: the one it was fitted on)"
+)
+DETERMINISTIC = flag("--deterministic", action="store_true", help="always the most likely action")
+FEATURES = flag(
+    "--feature", dest="features", type=int, nargs="+", action="extend", metavar="I",
+    help="features to steer (default: all that fire)",
+)  # fmt: skip
+ALPHA = flag(
+    "--alpha", dest="alphas", type=float, nargs="+", default=list(ALPHAS), metavar="A",
+    help="strengths: α times the decoder direction is added",
+)  # fmt: skip
+RANDOM = flag(
+    "--random-directions", type=int, default=39, metavar="N",
+    help="random directions of equal norm beside each feature (39 make a 95 %% band)",
+)  # fmt: skip
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command(
+        "The whole job on CartPole: agent, recording, dictionaries, features, causes, report.",
+        run_demo,
+        (
+            flag("--out", default="studies/cartpole", metavar="STUDY", help="where the study goes"),
+            flag("--quick", action="store_true", help="less of everything, under a minute"),
+        ),
+    ),
+    "zoo": Command(
+        "Agents that policyscope trains itself: list them, or train one.",
+        run_zoo,
+        (
+            flag("action", choices=("list", "train")),
+            flag("name", nargs="?", metavar="NAME", help="which agent to train"),
+            flag("--out", metavar="FILE", help="where to write it (.safetensors)"),
+            flag("--quick", action="store_true", help="train to a lower target"),
+        ),
+    ),
+    "inspect": Command(
+        "What can be read inside an agent: sites with shapes, spaces, parameters.",
+        run_inspect,
+        (
+            flag("agent", metavar="AGENT", help="a file, zoo:NAME or module:function"),
+            flag("--env", metavar="ID", help="the environment it acts in"),
+        ),
+    ),
+    "new": Command(
+        "Begin a study of an agent in an environment.",
+        run_new,
+        (
+            STUDY,
+            flag(
+                "--agent",
+                required=True,
+                metavar="AGENT",
+                help="a file, zoo:NAME or module:function",
+            ),
+            flag("--env", metavar="ID", help="default: the one the agent was made for"),
+            flag(
+                "--env-arg",
+                action="append",
+                default=[],
+                metavar="K=V",
+                help="an argument of the environment",
+            ),  # fmt: skip
+        ),
+    ),
+    "evaluate": Command(
+        "How well the agent does: return, endings, speed.",
+        run_evaluate,
+        (
+            STUDY,
+            flag("--episodes", type=int, default=100, metavar="N"),
+            DETERMINISTIC,
+        ),
+    ),
+    "record": Command(
+        "Record the agent acting: observations, actions, activations, metrics.",
+        run_record,
+        (
+            STUDY,
+            flag(
+                "--site",
+                dest="sites",
+                nargs="+",
+                action="extend",
+                required=True,
+                metavar="S",
+                help="where to read, as fc2:in",
+            ),  # fmt: skip
+            flag(
+                "--metric",
+                dest="metrics",
+                nargs="+",
+                action="extend",
+                metavar="M",
+                help="metrics by name, or module:function (default: all of the environment)",
+            ),  # fmt: skip
+            flag("--steps", type=int, metavar="N", help="how many samples, exactly"),
+            flag("--episodes", type=int, metavar="N", help="or how many whole episodes"),
+            flag(
+                "--rows",
+                type=int,
+                metavar="B",
+                help="how many copies of the environment act at once",
+            ),
+            flag("--name", default="main", help="the recording's name"),
+            flag(
+                "--dtype", choices=("float32", "float16"), default="float32", help="of activations"
+            ),
+            flag(
+                "--resume",
+                action="store_true",
+                help="go on with a recording, perhaps to a larger number",
+            ),
+            DETERMINISTIC,
+        ),
+    ),
+    "fit": Command(
+        "Fit a dictionary: a transcoder from one site to another, or an SAE of one site.",
+        run_fit,
+        (
+            STUDY,
+            flag("--reads", required=True, metavar="S", help="the site it reads"),
+            flag(
+                "--writes",
+                required=True,
+                metavar="S",
+                help="the site it writes; the same makes an SAE",
+            ),
+        ),
+    ),
+    "features": Command(
+        "What each feature means: statistics, top moments, correlations, effects, labels.",
+        run_features,
+        (
+            STUDY,
+            DICTIONARY,
+            RECORDING,
+            flag("--top", type=int, default=5, metavar="N", help="top moments per feature"),
+        ),
+    ),
+    "score": Command(
+        "How good a dictionary is: unexplained variance, L0, dead, return kept.",
+        run_score,
+        (
+            STUDY,
+            DICTIONARY,
+            RECORDING,
+            flag(
+                "--episodes",
+                type=int,
+                default=50,
+                metavar="N",
+                help="episodes played for the return kept",
+            ),
+            DETERMINISTIC,
+        ),
+    ),
+    "sweep": Command(
+        "Steer every feature at every strength, all at once, against a paired baseline.",
+        run_sweep,
+        (
+            STUDY,
+            DICTIONARY,
+            FEATURES,
+            ALPHA,
+            flag("--episodes", type=int, default=50, metavar="N", help="per condition"),
+            RANDOM,
+            DETERMINISTIC,
+        ),
+    ),
+    "nudge": Command(
+        "Search for one feature and strength that help, and confirm it on fresh seeds.",
+        run_nudge,
+        (
+            STUDY,
+            DICTIONARY,
+            FEATURES,
+            ALPHA,
+            flag("--episodes", type=int, default=50, metavar="N", help="per setting in the search"),
+            flag(
+                "--confirm",
+                type=int,
+                default=200,
+                metavar="N",
+                help="fresh episodes per setting kept",
+            ),
+            RANDOM,
+            DETERMINISTIC,
+        ),
+    ),
+    "export": Command(
+        "Write a ReLU dictionary as the source's .pth file.",
+        run_export,
+        (STUDY, DICTIONARY, flag("--out", required=True, metavar="FILE")),
+    ),
+    "report": Command(
+        "One HTML file of everything the study knows.",
+        run_report,
+        (
+            STUDY,
+            flag("--out", metavar="FILE", help="default: STUDY/reports/report.html"),
+            flag("--open", action="store_true", help="show it in the browser"),
+        ),
+    ),
+    "doctor": Command("Versions, devices, and what is missing.", run_doctor),
+}
+
+FIT_OPTIONS = (
+    flag("--name", help="the dictionary's name (default: site, kind and width)"),
+    flag("--recording", metavar="NAME", help="which recording to fit on"),
+    flag(
+        "--penalties",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="λ",
+        help="further penalties to compare",
+    ),
+    flag("--seeds", type=int, default=8, metavar="N", help="starts to try; the best is kept"),
+    flag("--epochs", type=int, default=50, metavar="N"),
+    flag("--batch-size", type=int, default=256, metavar="N"),
+    flag("--learning-rate", type=float, default=1e-3, metavar="X"),
+)
+COMMON = (
+    flag("--seed", type=int, default=0, metavar="N", help="of everything random (default 0)"),
+    flag("--json", action="store_true", help="one JSON document on stdout"),
+)
+
+
+# --- reading the command line --------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with "did you mean", and numbers such as -1e-3 as values."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+
+    def error(self, message: str) -> Any:
+        given = re.search(r"invalid choice: '([^']*)'", message)
+        if given:
+            known = re.findall(r"'([^']+)'", message[given.end() :]) or list(COMMANDS)
+            near = difflib.get_close_matches(given[1], known, n=1, cutoff=0.5)
+            if near:
+                message += f". Did you mean {near[0]!r}?"
+        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        if unknown:
+            near = difflib.get_close_matches(unknown[1], self.known_flags(), n=1, cutoff=0.5)
+            if near:
+                message += f". Did you mean {near[0]}?"
+        self.print_usage(sys.stderr)
+        self.exit(2, f"policyscope: {message}\n")
+
+    def known_flags(self) -> list[str]:
+        """Every option of every command."""
+        return sorted({name for c in COMMANDS.values() for f in c.flags for name in f.names})
+
+
+def add(parser: argparse.ArgumentParser, flags: Sequence[Flag], *, quiet: bool = False) -> None:
+    """Adds arguments; quiet ones leave no default, so that they do not hide what was given before."""
+    for one in flags:
+        options: dict[str, Any] = dict(one.options)
+        if quiet:
+            options["default"] = argparse.SUPPRESS
+        parser.add_argument(*one.names, **options)
+
+
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for this command line."""
+    parser = Parser(
+        prog="policyscope",
+        description="Look inside reinforcement-learning agents: record, decompose, explain, intervene.",
+        epilog="policyscope COMMAND --help lists the arguments of a command.",
+    )
+    parser.add_argument("--version", action="store_true", help="the version, and nothing else")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.about, description=command.about)
+        add(sub, command.flags)
+        if name == "fit":
+            add(sub, FIT_OPTIONS)
+        add(sub, COMMON)
+        if name == "fit":
+            add_kinds(sub, argv)
+    return parser
+
+
+def add_kinds(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """One sub-command per kind of dictionary, its flags made from the fields of its class."""
+    if argv[:1] != ["fit"] or (len(argv) > 1 and argv[1] in ("-h", "--help")):
+        parser.add_argument(
+            "kind",
+            metavar="KIND",
+            help="relu …; `policyscope fit STUDY … KIND --help` lists its choices",
+        )
+        return
+    from policyscope.dictionaries.dictionary import DICTIONARIES
+
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
+    for name in DICTIONARIES.names():
+        kind = DICTIONARIES.get(name)
+        sub = kinds.add_parser(name, description=kind.__doc__)
+        for field_name, options in kind_flags(kind).items():
+            sub.add_argument(f"--{field_name.replace('_', '-')}", dest=field_name, **options)
+        add(sub, (*FIT_OPTIONS, *COMMON), quiet=True)
+
+
+def kind_flags(kind: type) -> dict[str, dict[str, Any]]:
+    """For each field of a dictionary class, what argparse is told about it."""
+    import dataclasses
+
+    flags: dict[str, dict[str, Any]] = {}
+    for one in dataclasses.fields(kind):
+        required = one.default is dataclasses.MISSING
+        options: dict[str, Any] = {"help": one.metadata.get("help", ""), "required": required}
+        if one.type is bool:
+            options |= {"action": argparse.BooleanOptionalAction}
+        else:
+            options |= {"type": one.type, "metavar": "X"}
+        if not required:
+            options |= {"default": one.default}
+        flags[one.name] = options
+    return flags
+
+
+def parse_pair(text: str) -> tuple[str, Any]:
+    """`k=v` as a name and a value: a number or true/false where it reads as one."""
+    import json
+
+    from policyscope.errors import InvalidInput
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidInput(f"--env-arg {text!r}: write it as name=value.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def show(said: Said, *, as_json: bool) -> None:
+    """Prints the answer: the document, or something to read."""
+    if as_json:
+        from policyscope.document import as_text
+
+        print(as_text(said.document))
+    elif hasattr(said.shown, "__rich__") and sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(said.shown)
+    else:
+        print(said.shown)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command, and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser(words)
+    given = parser.parse_args(words)
+    if given.version:
+        from importlib.metadata import version
+
+        print(version("policyscope"))
+        return 0
+    if given.command is None:
+        parser.print_help()
+        return 2
+    if given.command == "zoo" and given.action == "train" and not (given.name and given.out):
+        parser.error("zoo train needs NAME and --out FILE")
+    from policyscope.errors import PolicyscopeError
+
+    try:
+        show(COMMANDS[given.command].run(given), as_json=given.json)
+        sys.stdout.flush()
+    except PolicyscopeError as error:
+        print(f"policyscope: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        print(f"policyscope: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\npolicyscope: stopped. Everything committed before is kept; "
+            "a recording goes on with --resume.",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Planted truth: environments, agents and dictionaries whose every number is known beforehand.
+
+A method is believed once it has found what was planted, and has found nothing where nothing was.
+
+    CountingEnvironment   observation, reward and length tell seed and step: alignment shows
+    PayingEnvironment     pays for action 1: a push towards it helps, by a known amount
+    NoiseEnvironment      pays noise with mean zero: no push can help, whatever it changes
+    layered, features     networks and dictionaries with weights that are given, not fitted
+
+Weights and observations are small multiples of a power of two, so that float arithmetic is exact
+and results can be compared bit for bit, whatever the size of the batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from policyscope.address import Site
+from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.architectures import MLP
+from policyscope.agents.hooks import Hooks
+from policyscope.agents.noise import uniform_at
+from policyscope.dictionaries.relu import ReLU
+from policyscope.envs.environment import Environment, Transition
+from policyscope.interventions.intervention import Intervention
+from policyscope.interventions.program import Program
+
+Matrix = Sequence[Sequence[float]]
+
+
+class PlantedEnvironment(Environment):
+    """Rows that count: the observation is (seed, step, last action), two actions, a fixed length.
+
+    `raises` maps (seed, step) to what is raised when that action is taken, and (seed, -1) to what
+    is raised when that episode is begun. `acted` counts the actions of all rows.
+    """
+
+    id = "Planted-v0"
+    length = 8
+
+    def __init__(
+        self, rows: int, raises: Mapping[tuple[int, int], BaseException] | None = None
+    ) -> None:
+        self.arguments: Mapping[str, Any] = {}
+        self.rows = rows
+        self.raises = dict(raises or {})
+        self.acted = 0
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+        self.seed = np.zeros(rows, np.int64)
+        self.time = np.zeros(rows, np.int64)
+        self.observation = np.zeros((rows, 3), np.float32)
+
+    def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
+        """Begins an episode in each of `rows`; see Environment."""
+        for seed in seeds:
+            self._raise(seed, -1)
+        self.seed[rows] = seeds
+        self.time[rows] = 0
+        self._show(rows, np.zeros(len(rows)))
+
+    def step(self, action: Shaped[np.ndarray, "row ..."]) -> Transition:
+        """Acts once in every row; see Environment."""
+        for seed, time in zip(self.seed.tolist(), self.time.tolist(), strict=True):
+            self._raise(seed, time)
+        reward = self.reward(action)
+        self.time += 1
+        self.acted += self.rows
+        self._show(np.arange(self.rows), action)
+        over = self.time >= self.lengths()
+        truncated = over & (self.seed % 2 == 1)
+        return Transition(reward, over & ~truncated, truncated)
+
+    def keep(self, rows: Int[np.ndarray, " kept"]) -> bool:
+        """Goes on with these rows only; see Environment."""
+        self.rows = len(rows)
+        self.seed, self.time = self.seed[rows], self.time[rows]
+        self.observation = self.observation[rows]
+        return True
+
+    def reward(self, action: Shaped[np.ndarray, "row ..."]) -> Float[np.ndarray, " row"]:
+        """What the action of every row earns."""
+        return np.zeros(self.rows, np.float32)
+
+    def lengths(self) -> Int[np.ndarray, " row"]:
+        """How long the episode of every row is; odd seeds are truncated, even ones terminate."""
+        return np.full(self.rows, self.length)
+
+    def _show(self, rows: Int[np.ndarray, " shown"], action: Shaped[np.ndarray, " shown"]) -> None:
+        # In place: who keeps an observation without copying it is found out.
+        self.observation[rows] = np.stack([self.seed[rows], self.time[rows], action], axis=1)
+
+    def _raise(self, seed: int, step: int) -> None:
+        if (seed, step) in self.raises:
+            raise self.raises[seed, step]
+
+
+def counting_length(seed: int) -> int:
+    """How many steps the episode of a seed has in CountingEnvironment: 1 to 13."""
+    return 1 + seed * 7 % 13
+
+
+class CountingEnvironment(PlantedEnvironment):
+    """Every number says which seed and step it belongs to, and lengths differ by seed."""
+
+    id = "Counting-v0"
+
+    def reward(self, action: Shaped[np.ndarray, "row ..."]) -> Float[np.ndarray, " row"]:
+        """64 · seed + 2 · step + action."""
+        return (64 * self.seed + 2 * self.time + action).astype(np.float32)
+
+    def lengths(self) -> Int[np.ndarray, " row"]:
+        """See `counting_length`."""
+        return np.array([counting_length(seed) for seed in self.seed.tolist()])
+
+
+class PayingEnvironment(PlantedEnvironment):
+    """Action 1 earns 1, action 0 nothing."""
+
+    id = "Paying-v0"
+
+    def reward(self, action: Shaped[np.ndarray, "row ..."]) -> Float[np.ndarray, " row"]:
+        """1 for action 1."""
+        return action.astype(np.float32)
+
+
+class NoiseEnvironment(PlantedEnvironment):
+    """Rewards are noise with mean zero, addressed by (seed, step, action).
+
+    An edit that changes actions changes the return, but never its expectation.
+    """
+
+    id = "Noise-v0"
+    length = 4
+
+    def reward(self, action: Shaped[np.ndarray, "row ..."]) -> Float[np.ndarray, " row"]:
+        """Uniform in (−½, ½)."""
+        numbers = uniform_at(0, self.seed, self.time, 2)
+        return numbers[np.arange(self.rows), action] - np.float32(0.5)
+
+
+def layered(*layers: tuple[Matrix, Sequence[float]], activation: str = "relu") -> MLP:
+    """An MLP (sites fc1, fc2, …) with these (weight, bias) pairs."""
+    sizes = [len(layers[0][0][0]), *(len(bias) for _, bias in layers)]
+    network = MLP(sizes, activation)
+    with torch.no_grad():
+        for number, (weight, bias) in enumerate(layers, start=1):
+            layer = cast(nn.Linear, network.get_submodule(f"fc{number}"))
+            layer.weight.copy_(torch.tensor(weight))
+            layer.bias.copy_(torch.tensor(bias))
+    return network
+
+
+def counting_agent() -> TorchAgent:
+    """Acts by chance and by step: `fc2:in` is (seed, step, last action, 1), logits differ by step/8."""
+    hidden = ([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], [0.0, 0, 0, 1])
+    head = ([[0.0, 0, 0, 0.5], [0, 0.125, 0, 0]], [0.0, 0])
+    return TorchAgent(layered(hidden, head), name="counting")
+
+
+def paying_agent() -> TorchAgent:
+    """Prefers action 0 by one nat: `fc2:in` is (1, 1, 1), and `FEATURE_LOGITS` are its head."""
+    hidden = ([[0.0] * 3] * 3, [1.0] * 3)
+    head = (np.transpose(FEATURE_LOGITS).tolist(), [0.0, -1.0])
+    return TorchAgent(layered(hidden, head), name="paying")
+
+
+FEATURE_LOGITS = ((0.0, 1.0), (0.0, 0.0), (0.0, -1.0))
+"""What one unit of each feature of `unit_features(3)` adds to the two logits of `paying_agent`:
+the first helps in PayingEnvironment, the second does nothing, the third hurts."""
+
+
+def action_chance(difference: float) -> float:
+    """How often action 1 is taken when its logit is larger by `difference`."""
+    return float(1 / (1 + np.exp(-difference)))
+
+
+def features(
+    encoder: Matrix,
+    directions: Matrix,
+    *,
+    reads: str,
+    writes: str,
+    bias: Sequence[float] | None = None,
+    name: str = "planted",
+) -> ReLU:
+    """A ReLU dictionary: z = relu(encoder · x), and feature j writes z_j · directions[j] + bias."""
+    dictionary = ReLU(len(encoder))
+    dictionary.build(len(encoder[0]), len(directions[0]), torch.Generator().manual_seed(0))
+    dictionary.name = name
+    dictionary.reads, dictionary.writes = Site.parse(reads), Site.parse(writes)
+    with torch.no_grad():
+        dictionary.encoder[0].weight.copy_(torch.tensor(encoder))
+        dictionary.encoder[0].bias.zero_()
+        dictionary.decoder.weight.copy_(torch.tensor(directions).T)
+        dictionary.decoder.bias.copy_(torch.tensor(bias or [0.0] * len(directions[0])))
+    return dictionary
+
+
+def unit_features(units: int, site: str = "fc2:in", name: str = "planted") -> ReLU:
+    """One feature for the positive part of every unit."""
+    unit = np.eye(units).tolist()
+    return features(unit, unit, reads=site, writes=site, name=name)
+
+
+def perfect_dictionary(units: int, site: str = "fc2:in") -> ReLU:
+    """A dictionary that reconstructs exactly: x = relu(x) − relu(−x)."""
+    signed = np.concatenate([np.eye(units), -np.eye(units)]).tolist()
+    return features(signed, signed, reads=site, writes=site, name="perfect")
+
+
+def silent_dictionary(mean: Float[Tensor, " unit"], site: str = "fc2:in") -> ReLU:
+    """A dictionary that says the same whatever it reads: `mean`."""
+    zeros = [[0.0] * len(mean)]
+    return features(zeros, zeros, reads=site, writes=site, bias=mean.tolist(), name="silent")
+
+
+def edited_forward(
+    network: nn.Module,
+    conditions: Sequence[Intervention],
+    x: Float[Tensor, "row ..."],
+    condition: Sequence[int] | None = None,
+    reads: Sequence[str] = (),
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The output of `network`, and what was read, with row i under its condition (i, if not given).
+
+    Without gradients, as in a rollout.
+    """
+    program = Program(conditions)
+    rows = list(range(len(x))) if condition is None else list(condition)
+    program.assign(torch.tensor(rows))
+    sites = [Site.parse(read) for read in reads]
+    with torch.no_grad(), Hooks(network, [*program.requires, *sites], program.edits) as hooks:
+        output = hooks.run(network, x)
+        return output, {str(site): hooks.values[site].clone() for site in sites}
+
+
+def is_same(
+    left: Mapping[str, Shaped[np.ndarray, "..."]], right: Mapping[str, Shaped[np.ndarray, "..."]]
+) -> bool:
+    """Whether two sets of columns are equal bit for bit, their names and types included."""
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype
+        and left[name].shape == right[name].shape
+        and left[name].tobytes() == right[name].tobytes()
+        for name in left
+    )

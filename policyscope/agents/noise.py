@@ -8,6 +8,8 @@ Generator: Philox4x32-10, counter-based. Salmon, Moraes, Dror & Shaw, "Parallel 
 easy as 1, 2, 3", SC'11, section 3.3 and table 2.
 """
 
+import sys
+from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,11 +17,12 @@ import torch
 from jaxtyping import Float, Int, UInt32
 from torch import Tensor
 
-MULTIPLIER = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+MULTIPLIER = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
+LOW_FIRST = int(sys.byteorder == "big")
 
 
 @runtime_checkable
@@ -35,20 +38,23 @@ def philox(
     counter: UInt32[np.ndarray, "4 ..."], key: tuple[int, int]
 ) -> UInt32[np.ndarray, "4 ..."]:
     """Four random 32-bit words for every four-word counter."""
-    c0, c1, c2, c3 = counter.astype(np.uint64)
-    k0, k1 = key
-    for _ in range(ROUNDS):
-        p0 = MULTIPLIER[0] * c0
-        p1 = MULTIPLIER[1] * c2
-        c0, c1, c2, c3 = (
-            (p1 >> HIGH) ^ c1 ^ np.uint64(k0),
-            p1 & LOW,
-            (p0 >> HIGH) ^ c3 ^ np.uint64(k1),
-            p0 & LOW,
-        )
-        k0 = (k0 + WEYL[0]) & 0xFFFFFFFF
-        k1 = (k1 + WEYL[1]) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3]).astype(np.uint32)
+    words = counter.reshape(4, -1)
+    multiplied, other = words[[0, 2]], words[[3, 1]]
+    for key_of_round in round_keys(key):
+        product = np.multiply(multiplied, MULTIPLIER, dtype=np.uint64)
+        halves = product.view(np.uint32).reshape(*product.shape, 2)
+        high, low = halves[..., 1 - LOW_FIRST], halves[..., LOW_FIRST]
+        # The round swaps the two products: word 0 comes from the second, word 2 from the first.
+        multiplied = (high ^ other ^ key_of_round)[::-1]
+        other = low
+    return np.stack([multiplied[0], other[1], multiplied[1], other[0]]).reshape(counter.shape)
+
+
+def round_keys(key: tuple[int, int]) -> UInt32[np.ndarray, "round word 1"]:
+    """What each round mixes into words 3 and 1: the key, moved on by Weyl's constants."""
+    number = np.arange(ROUNDS, dtype=np.uint64)[:, None]
+    keys = np.array(key[::-1], np.uint64) + number * np.array(WEYL[::-1], np.uint64)
+    return keys.astype(np.uint32)[..., None]
 
 
 def uniform_at(
@@ -84,7 +90,8 @@ class AddressedNoise:
     """The noise of B rows, each at its own step of its own episode.
 
     Numbers are made ahead in blocks of `ahead` steps, because the cost of a vectorised generator
-    is its fixed part; when a row begins another episode only its own column is made again.
+    is its fixed part. When a row begins another episode only its own column changes; the first
+    `ahead` steps of episodes that begin soon are made together, for the same reason.
     """
 
     def __init__(self, seed: int, rows: int, ahead: int = 64) -> None:
@@ -95,16 +102,35 @@ class AddressedNoise:
         self._step = np.zeros(rows, np.int64)
         self._blocks: dict[int, np.ndarray] = {}
         self._tensors: dict[int, Tensor] = {}
+        self._expected: dict[int, int] = {}
+        self._beginnings: dict[int, np.ndarray] = {}
 
     def begin(
-        self, rows: Int[np.ndarray, " begun"], episode_seeds: Int[np.ndarray, " begun"]
+        self,
+        rows: Int[np.ndarray, " begun"],
+        episode_seeds: Int[np.ndarray, " begun"],
+        soon: Callable[[], Iterable[int]] = tuple,
     ) -> None:
-        """Puts `rows` at step 0 of the episodes with these seeds, from the next `uniform` on."""
+        """Puts `rows` at step 0 of the episodes with these seeds, from the next `uniform` on.
+
+        `soon` tells which seeds will probably begin next; it is asked only now and then.
+        """
         self._episode_seed[rows] = episode_seeds
         self._step[rows] = 0
+        if not self._blocks or not len(rows):
+            return
+        seeds = episode_seeds.tolist()
+        if not self._expected.keys() >= set(seeds):
+            self._expect([*seeds, *soon()])
+        which = [self._expected[seed] for seed in seeds]
         for count, block in self._blocks.items():
-            left = np.arange(self.ahead - self.tick)[:, None]
-            block[self.tick :, rows] = uniform_at(self.seed, self._episode_seed[rows], left, count)
+            block[self.tick :, rows] = self._beginnings[count][: self.ahead - self.tick, which]
+
+    def _expect(self, seeds: Iterable[int]) -> None:
+        self._expected = {seed: index for index, seed in enumerate(dict.fromkeys(seeds))}
+        expected, steps = np.array(list(self._expected)), np.arange(self.ahead)[:, None]
+        for count in self._blocks:
+            self._beginnings[count] = uniform_at(self.seed, expected, steps, count)
 
     def advance(self) -> None:
         """Goes to the next step in every row."""
@@ -129,6 +155,7 @@ class AddressedNoise:
             self._blocks[count] = np.empty(shape, np.float32)
             self._tensors[count] = torch.from_numpy(self._blocks[count])
             self._fill(count)
+            self._expected.clear()
         return self._tensors[count][self.tick]
 
     def _fill(self, count: int) -> None:

@@ -6,12 +6,13 @@ fresh seeds beside random pushes of the same size. See nudge.py for the statisti
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from policyscope.address import Site
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.feature import Feature
 from policyscope.envs.environment import Environment
@@ -22,7 +23,7 @@ from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.steer import steer
 from policyscope.interventions.target import writes_of
 from policyscope.rollouts.evaluate import evaluate_conditions
-from policyscope.rollouts.outcomes import Outcomes
+from policyscope.rollouts.outcomes import Outcomes, check_distinct
 
 ALPHAS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 
@@ -62,7 +63,10 @@ def find_nudge(
     """
     if not features or not alphas:
         raise InvalidInput("A nudge search needs at least one feature and one strength.")
-    names: dict[int, str] = {}
+    if random < 0 or random == 1:
+        raise InvalidInput(f"A band needs at least 2 random directions (or none); got {random}.")
+    candidates = [Push(feature, float(alpha)) for feature in features for alpha in alphas]
+    check_distinct("candidate", map(str, candidates))
 
     def evaluate(conditions: Sequence[Any], seeds: Sequence[int]) -> Outcomes:
         edits: dict[str, Intervention] = {}
@@ -72,7 +76,7 @@ def find_nudge(
             elif isinstance(condition, Push):
                 edits[str(condition)] = condition.intervention
             else:
-                edits[names.setdefault(id(condition), f"random {number}")] = condition
+                edits[f"random {number}"] = condition
         return evaluate_conditions(
             agent,
             make_environment,
@@ -83,20 +87,20 @@ def find_nudge(
             label="Searching" if seeds is search_seeds else "Confirming",
         ).outcomes
 
-    @lru_cache(maxsize=None)
-    def controls_of(site: Any, length: float, alpha: float, units: int) -> tuple[Intervention, ...]:
+    @cache
+    def controls_of(site: Site, length: float, alpha: float, units: int) -> list[Intervention]:
         generator = torch.Generator().manual_seed(seed)
         drawn = random_directions(random, units, generator)
-        return tuple(steer(site, alpha, direction * length) for direction in drawn)
+        return [steer(site, alpha, direction * length) for direction in drawn]
 
-    def controls(push: Push) -> tuple[Intervention, ...]:
+    def controls(push: Push) -> list[Intervention]:
         direction = push.feature.direction
         site = writes_of(push.feature.dictionary)
         return controls_of(site, float(direction.norm()), push.alpha, len(direction))
 
     return search_and_confirm(
         evaluate,
-        [Push(feature, float(alpha)) for feature in features for alpha in alphas],
+        candidates,
         search_seeds=search_seeds,
         confirm_seeds=confirm_seeds,
         generator=np.random.default_rng(seed),

@@ -5,6 +5,7 @@ Every condition meets the same episode seeds and the same action noise as the un
 Beside the features play random directions of the same norm: a feature must do more than they do.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,10 +37,12 @@ from policyscope.interventions.program import Program
 from policyscope.interventions.steer import steer
 from policyscope.interventions.target import writes_of
 from policyscope.rollouts.evaluate import Trajectory, evaluate_conditions
-from policyscope.rollouts.outcomes import Outcomes
+from policyscope.rollouts.outcomes import Outcomes, check_distinct
 from policyscope.table import Column, Table
 
 BASELINE = "baseline"
+LEVEL = 0.05
+"""The accepted share of false finds among the conditions that are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +62,14 @@ class Condition:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the effect holds after correction and is outside the band of random directions."""
+        """Whether the effect holds after correction and random directions do not have it too."""
         beyond = self.random is None or not self.random.contains(self.effect.difference)
-        return self.p_corrected < 0.05 and beyond
+        return self.is_shown and beyond
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the effect holds after correction over the table."""
+        return self.p_corrected < LEVEL
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `sweep --json`."""
@@ -78,7 +86,9 @@ class Condition:
             "p": self.effect.p,
             "p_corrected": self.p_corrected,
             "endings": dict(self.endings),
-            "action_agreement": self.action_agreement,
+            "action_agreement": None
+            if math.isnan(self.action_agreement)
+            else self.action_agreement,
             "random_low": None if self.random is None else self.random.low,
             "random_high": None if self.random is None else self.random.high,
             "confirmed": self.is_confirmed,
@@ -150,7 +160,7 @@ class Sweep:
         """What one condition shows, in one word."""
         if condition.is_confirmed:
             return "raises" if condition.effect.difference > 0 else "lowers"
-        if condition.p_corrected < 0.05:
+        if condition.is_shown:
             return "as random"
         return "no effect shown"
 
@@ -228,7 +238,7 @@ def sweep(
     norm play at the same strengths. `observations`, states of a recording, are for the action
     agreement. Raises InvalidInput for no features, strengths or a feature that writes nothing.
     """
-    check_sweep(features, alphas, seeds)
+    check_sweep(features, alphas, seeds, random)
     pushes = {f"{f.address} {alpha:+g}": steer(f, alpha) for f in features for alpha in alphas}
     controls = control_pushes(features, alphas, random, seed)
     played = evaluate_conditions(
@@ -278,14 +288,18 @@ def sweep(
     )
 
 
-def check_sweep(features: Sequence[Feature], alphas: Sequence[float], seeds: Sequence[int]) -> None:
+def check_sweep(
+    features: Sequence[Feature], alphas: Sequence[float], seeds: Sequence[int], random: int
+) -> None:
     """Raises InvalidInput for a sweep that cannot say anything."""
     if not features:
         raise InvalidInput("A sweep needs at least one feature.")
+    check_distinct("feature", [str(feature.address) for feature in features])
     if not alphas or not np.isfinite(list(alphas)).all():
         raise InvalidInput(f"A sweep needs finite strengths; got {list(alphas)}.")
-    if len(set(alphas)) < len(alphas):
-        raise InvalidInput(f"Strengths are given twice: {list(alphas)}.")
+    check_distinct("strength", [f"{alpha:+g}" for alpha in alphas])
+    if random < 0 or random == 1:
+        raise InvalidInput(f"A band needs at least 2 random directions (or none); got {random}.")
     if len(seeds) < 2:
         raise InvalidInput(f"A sweep needs at least 2 episodes per condition; got {len(seeds)}.")
 

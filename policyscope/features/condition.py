@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from policyscope.features.label import MetricWords
+from policyscope.envs.metric import Words
 
 PLACE = re.compile(r"\{(\w+)\}")
 
@@ -45,7 +45,7 @@ class Scale:
         return cls(float(near), float(far))
 
 
-def say(condition: Condition, words: MetricWords, scale: Scale) -> str:
+def say(condition: Condition, words: Words, scale: Scale) -> str:
     """The condition in words, such as "cart far right" or "cart not far left"."""
     low, high = condition.low - words.neutral, condition.high - words.neutral
     if np.isinf(high):

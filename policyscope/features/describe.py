@@ -13,7 +13,7 @@ from torch import Tensor
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.feature import Feature
-from policyscope.envs.metric import Words, metrics_of
+from policyscope.envs.metric import metrics_of
 from policyscope.errors import NotEnoughData
 from policyscope.features.correlate import Correlate, Correlation, Correlations
 from policyscope.features.effects import ActionEffects, action_effects
@@ -27,6 +27,7 @@ from policyscope.features.statistics import (
     HistogramCounts,
     even_edges,
 )
+from policyscope.interventions.code import by_position
 from policyscope.interventions.target import reads_of
 from policyscope.progress import track
 from policyscope.recordings.recording import Recording
@@ -72,11 +73,9 @@ def encode(
 ) -> Float[np.ndarray, "step feature"]:
     """The codes of recorded activations."""
     with torch.no_grad():
-        values = torch.from_numpy(np.array(activation, np.float32))
-        if values.dim() == 4:
-            codes = dictionary.encode(values.movedim(1, -1))
-            return codes.flatten(1, 2).amax(1).numpy()
-        return dictionary.encode(values).numpy()
+        values = by_position(torch.from_numpy(np.array(activation, np.float32)))
+        codes = dictionary.encode(values)
+        return (codes.flatten(1, -2).amax(1) if codes.dim() > 2 else codes).numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +287,8 @@ def describe(
     Reads the recording twice, shard by shard. Where there are too few episodes for an interval or
     a held-out score, the field says so instead of pretending.
     """
+    if recording.steps == 0:
+        raise NotEnoughData(f"Recording {recording.name!r} is empty. Record some steps first.")
     names = metric_columns(recording)
     statistics, moments = FeatureStatistics(), CollectMoments(names, count=top)
     correlate = Correlate(names) if names else None
@@ -306,7 +307,6 @@ def describe(
             if sum(len(kept.codes) for kept in sample) < LABEL_STEPS:
                 sample.append(part)
             progress.advance(len(part.codes))
-    correlations: Correlations | None = None
     try:
         correlations = correlate.result() if correlate is not None else None
     except NotEnoughData:
@@ -331,8 +331,10 @@ def rule_labels(
 ) -> Sequence[Label] | None:
     """A rule for every feature; None where there are too few episodes to score one."""
     environment = str(recording.header.environment.get("id", ""))
-    words: dict[str, Words] = {
-        metric.name: metric.words for metric in metrics_of(environment) if metric.words is not None
+    words = {
+        metric.name: metric.words
+        for metric in metrics_of(environment)
+        if metric.words is not None
     }
     evidence = Evidence(
         names=tuple(names),

@@ -63,7 +63,7 @@ def action_effects(
     if output is None:
         return None
     gradient = output_gradients(agent, dictionary, observations, output)
-    direct = (gradient @ dictionary.directions().T).T
+    direct = dictionary.directions().cpu() @ gradient.T
     codes = codes_of(agent, dictionary, observations)
     actions = direct.shape[1]
     shape = (len(dictionary), actions)
@@ -120,17 +120,21 @@ def output_gradients(
 
         with torch.enable_grad(), Hooks(agent.module, edits={site: watch}) as hooks:
             numbers = hooks.run(agent.act, seen.to(agent.device), None, None).outputs[output]
-            rows = [
-                torch.autograd.grad(number.sum(), written[0], retain_graph=True)[0]
-                for number in numbers.unbind(1)
-            ]
+            rows = [gradient_of(number.sum(), written[0]) for number in numbers.unbind(1)]
         # A map's gradient is summed over positions: the effect of the feature everywhere at once.
         summed = torch.stack(
-            [by_position(row).reshape(-1, len(dictionary.direction(0))).sum(0) for row in rows]
+            [by_position(row).reshape(-1, dictionary.d_out).sum(0) for row in rows]
         )
         total = summed if total is None else total + summed
     assert total is not None
     return (total / len(observations)).detach().cpu()
+
+
+def gradient_of(number: Float[Tensor, ""], by: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The gradient of `number`; zero where it does not depend on `by`."""
+    if not number.requires_grad:
+        return torch.zeros_like(by)
+    return torch.autograd.grad(number, by, retain_graph=True, materialize_grads=True)[0]
 
 
 def sample_firing(

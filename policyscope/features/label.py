@@ -11,22 +11,10 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from policyscope.envs.metric import Words
 from policyscope.episodes import hold_out
 from policyscope.errors import InvalidInput, NotFinite
 from policyscope.registry import Registry
-
-
-@dataclass(frozen=True)
-class MetricWords:
-    """What a person says when a metric lies below and above `neutral`.
-
-    `{not}` marks where a negation goes and any other `{word}` an adverb for extreme values:
-    "cart {not} {far} left" gives "cart left", "cart far left" and "cart not far left".
-    """
-
-    low: str
-    high: str
-    neutral: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,7 @@ class Evidence:
     names: tuple[str, ...]
     metrics: Float[np.ndarray, "step metric"]
     episode: Int[np.ndarray, " step"]
-    words: Mapping[str, MetricWords] = field(default_factory=dict)
+    words: Mapping[str, Words] = field(default_factory=dict)
     held_out_share: float = 0.3
     seed: int = 0
 
@@ -91,15 +79,13 @@ class Evidence:
         """The steps of the episodes on which labels are scored; NotEnoughData under four."""
         return hold_out(self.episode, self.held_out_share, self.seed)
 
-    def words_for(self, name: str) -> MetricWords:
+    def words_for(self, name: str) -> Words:
         """The words for a metric; "high" and "low" about its median when none were given."""
         if name in self.words:
             return self.words[name]
         spoken = name.replace("_", " ")
         middle = float(np.median(self.metrics[:, self.names.index(name)]))
-        return MetricWords(
-            f"{spoken} {{not}} {{very}} low", f"{spoken} {{not}} {{very}} high", middle
-        )
+        return Words(f"{spoken} {{not}} {{very}} low", f"{spoken} {{not}} {{very}} high", middle)
 
 
 @runtime_checkable

@@ -108,6 +108,9 @@ class Loop:
         plan, count = self.plan, self.environment.rows
         self.left = float("inf") if plan.max_steps is None else max(plan.max_steps, 0)
         self.noise = AddressedNoise(plan.seed, count, plan.block_steps)
+        self.device = self.agent.device
+        self.read_names = [(site, str(site)) for site in plan.reads]
+        self._unsampled: Int[np.ndarray, " row"] = np.empty(0, np.int64)
         self.state = self.agent.initial_state(count)
         self._assign()
         already = np.asarray(done)
@@ -190,26 +193,28 @@ class Loop:
         if "outputs" in plan.keep:
             for name, values in acted.outputs.items():
                 buffers.put_tensor(name, values)
-        for site in plan.reads:
-            buffers.put_tensor(str(site), self.hooks.values[site])
+        for site, name in self.read_names:
+            buffers.put_tensor(name, self.hooks.values[site])
 
     def _spend(self, buffers: Buffers) -> None:
         """Counts this step's samples; those beyond the last one asked for are not samples."""
         if self.left == float("inf"):
             return
-        active = np.flatnonzero(self.rows.active)
-        beyond = active[int(min(self.left, len(active))) :]
-        buffers.episode[buffers.filled, beyond] = IDLE
-        self.left -= len(active) - len(beyond)
-        self._unsampled = beyond
+        active = self.rows.active
+        count = int(np.count_nonzero(active))
+        if count > self.left:
+            self._unsampled = np.flatnonzero(active)[int(self.left) :]
+            buffers.episode[buffers.filled, self._unsampled] = IDLE
+        self.left = max(self.left - count, 0)
 
     def _end(self, over: np.ndarray, transition: Transition, ended: list[Episode]) -> None:
-        unsampled = self._unsampled if self.left != float("inf") else ()
         for row in over:
             episode = self.rows.end(int(row), self.environment, transition)
-            if episode is not None and row not in unsampled:
+            if episode is not None and row not in self._unsampled:
                 ended.append(episode)
-        self._assign()
+        if self.rows.active[over].any():
+            self._assign()
+        # Rows without work are begun again too: they are stepped with the others.
         self._reset(over)
 
     def _reset(self, rows: Int[np.ndarray, " begun"]) -> None:
@@ -220,13 +225,15 @@ class Loop:
             self.environment.reset(rows, seeds.tolist())
         except Exception as error:
             raise self._blamed("reset", error, rows) from error
-        self.noise.begin(rows, seeds)
+        begun = rows[self.rows.active[rows]]
+        if len(begun):
+            self.noise.begin(begun, self.rows.seed[begun], self.rows.upcoming)
         self.state = self.agent.reset_state(self.state, rows)
 
     def _act(self) -> Acted:
         observation = torch.from_numpy(np.ascontiguousarray(self.environment.observation))
         noise = None if self.plan.deterministic else self.noise
-        observation = observation.to(self.agent.device)
+        observation = observation.to(self.device)
         # Not around the whole generator: between two blocks the caller may want gradients.
         with torch.no_grad():
             acted = self.hooks.run(self.agent.act, observation, self.state, noise)
@@ -261,7 +268,7 @@ class Loop:
         )
 
     def _assign(self) -> None:
-        self.program.assign(torch.from_numpy(self.rows.condition).to(self.agent.device))
+        self.program.assign(torch.from_numpy(self.rows.condition).to(self.device))
 
     def _allocate(self) -> list[Buffers]:
         """Two sets of buffers, their shapes learnt by acting once without consequence."""

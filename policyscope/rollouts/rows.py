@@ -1,7 +1,9 @@
 """Who plays what: the episode, seed and condition of every row, and how far it has come."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -11,6 +13,7 @@ from policyscope.envs.environment import Environment, Transition
 from policyscope.recordings.episode import Episode
 
 IDLE = -1
+LOOKAHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Rows:
     def __init__(self, starts: list[Start | None], queue: Iterator[Job]) -> None:
         count = len(starts)
         self.queue = queue
+        self._waiting: deque[Job] = deque()
         self.episode = np.full(count, IDLE, np.int32)
         self.step = np.zeros(count, np.int32)
         self.seed = np.zeros(count, np.int64)
@@ -71,13 +75,18 @@ class Rows:
                 terminated=terminated,
                 truncated=not terminated,
             )
-            job = next(self.queue, None)
+            job = self._waiting.popleft() if self._waiting else next(self.queue, None)
             if job is None:
                 self.episode[row] = IDLE
                 self.step[row] = 0
             else:
                 self._give(row, job)
         return ended
+
+    def upcoming(self) -> list[int]:
+        """The seeds of the next jobs, which are thereby taken from the queue."""
+        self._waiting.extend(islice(self.queue, LOOKAHEAD - len(self._waiting)))
+        return [job.seed for job in self._waiting]
 
     def keep(self, rows: Int[np.ndarray, " kept"]) -> None:
         """Forgets all rows but these."""

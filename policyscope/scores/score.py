@@ -1,4 +1,4 @@
-"""All scores of one dictionary: what it explains, how sparsely, and whether the agent survives it."""
+"""All scores of one dictionary: what it explains, how sparsely, and what the agent keeps of it."""
 
 import math
 from collections.abc import Callable, Sequence, Set
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
 
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.envs.environment import Environment
-from policyscope.envs.event import events_of
+from policyscope.envs.event import Event, events_of
 from policyscope.errors import NotEnoughData
 from policyscope.interventions.code import by_position
 from policyscope.interventions.target import reads_of, writes_of
@@ -54,6 +56,17 @@ class EventScore:
             "episodes": found.held_out_episodes,
         }
 
+    def row(self) -> tuple[str, str, str]:
+        """The entry of the table of scores."""
+        found, best = self.clinearity, self.clinearity.best
+        accuracy, low, high = (v[best] for v in (found.balanced_accuracy, found.low, found.high))
+        side = ">" if found.above[best] else "≤"
+        return (
+            f"clinearity: {self.event.replace('_', ' ')}",
+            f"{accuracy:.2f} [{low:.2f}, {high:.2f}]",
+            f"#{best} {side} {found.threshold[best]:.3g}",
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Score:
@@ -86,7 +99,7 @@ class Score:
 
     def table(self) -> Table:
         """One row per score."""
-        r, where = self.reconstruction, "held-out" if self.is_held_out else "the same"
+        r = self.reconstruction
         rows: list[tuple[str, str, str]] = [
             ("unexplained variance", f"{r.unexplained:.4f}", "0 best, 1 no better than the mean"),
             ("L0", f"{r.l0:.2f}", "features active per step"),
@@ -103,27 +116,12 @@ class Score:
             rows.append(("KL of the policy", f"{a.kl:.4f}", "nats, mean over those states"))
         if self.return_kept is not None:
             k = self.return_kept
-            rows.append(
-                (
-                    "return kept",
-                    str(k),
-                    f"untouched {k.untouched:.1f}, spliced {k.spliced:.1f}, "
-                    f"ablated {k.ablated:.1f}; {k.episodes} paired episodes",
-                )
-            )
-        for event in self.events:
-            found = event.to_json()
-            text = f"{found['accuracy']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
-            side = ">" if found["above"] else "≤"
-            rows.append(
-                (
-                    f"clinearity: {event.event.replace('_', ' ')}",
-                    text,
-                    f"#{found['feature']} {side} {found['threshold']:.3g}",
-                )
-            )
-        columns = (Column("score", side="left"), Column("value", side="left"), Column("", side="left"))
-        note = f"On {where} {self.episodes} episodes as the fit."
+            returns = f"untouched {k.untouched:.1f}, spliced {k.spliced:.1f}"
+            note = f"{returns}, ablated {k.ablated:.1f}; {k.episodes} paired episodes"
+            rows.append(("return kept", str(k), note))
+        rows.extend(event.row() for event in self.events)
+        columns = tuple(Column(name, side="left") for name in ("score", "value", ""))
+        note = f"On the same {self.episodes} episodes as the fit."
         if self.is_held_out:
             note = f"On {self.episodes} episodes held out of the fit."
         return Table(f"Scores of {self.dictionary}", columns, tuple(rows), note)
@@ -188,77 +186,129 @@ def score(
 
     `seeds` are played for the return kept; with none of them, that score is left out.
     """
-    fold, top = Reconstruction(), None
-    with torch.no_grad():
-        if len(dictionary) <= GREEDY_WIDTH:
-            bias = dictionary.decode(torch.zeros(len(dictionary))).numpy()
-            top = KeepTopFeatures(dictionary.directions().numpy(), bias)
-    sums, count = None, 0
-    kept_codes: list[np.ndarray] = []
-    kept_episodes: list[np.ndarray] = []
-    kept_observations: list[np.ndarray] = []
-    reads, writes = str(reads_of(dictionary)), str(writes_of(dictionary))
-    events = events_of(
-        str(recording.header.environment.get("id", "")),
-        [spec.name for spec in recording.header.columns if spec.kind == "metric"],
-    )
-    needed = sorted({name for event in events for name in event.needs})
-    kept_metrics: list[np.ndarray] = []
-    numbers: set[int] = set()
-    with track(f"Scoring {dictionary.name}", recording.steps, "steps") as progress:
-        columns = (reads, writes, "observation", "episode", *needed)
-        for x, y, observation, episode, *metrics in recording.iterate(*columns):
-            progress.advance(len(episode))
-            mask = (
-                np.ones(len(episode), np.bool_)
-                if held_out is None
-                else np.isin(episode, list(held_out))
-            )
-            if not mask.any():
-                continue
-            x, y, episode = (np.array(part[mask]) for part in (x, y, episode))
-            codes, target, reconstruction = decomposed(dictionary, x, y)
-            fold.update(target, reconstruction, codes)
-            if top is not None:
-                top.update(codes, target)
-            total = y.astype(np.float64).sum(0)
-            sums, count = total if sums is None else sums + total, count + len(y)
-            numbers.update(np.unique(episode).tolist())
-            if sum(map(len, kept_episodes)) < EVENT_STEPS and len(codes) == len(episode):
-                kept_codes.append(codes)
-                kept_episodes.append(episode)
-                kept_observations.append(np.array(observation[mask]))
-                kept_metrics.append(np.stack([m[mask] for m in metrics], 1) if metrics else codes[:, :0])
-    if sums is None:
-        raise NotEnoughData(
-            f"None of the held-out episodes are in recording {recording.name!r}. "
-            "Fit the dictionary again on this recording."
-        )
-    generator = np.random.default_rng(seed)
-    observations = np.concatenate(kept_observations) if kept_observations else np.zeros((0, 1))
-    chosen = generator.permutation(len(observations))[:AGREEMENT_STATES]
-    site_mean = torch.from_numpy((sums / count).astype(np.float32))
+    found = gather(recording, dictionary, held_out)
     kept = None
     if seeds:
         kept = return_kept(
             agent,
             make_environment,
             dictionary,
-            site_mean,
+            found.target_mean,
             seeds=seeds,
             deterministic=deterministic,
             seed=seed,
         )
     return Score(
         dictionary=dictionary.name,
-        reconstruction=fold.result(),
-        top_features=None if top is None else top.result(),
-        agreement=agreement(agent, dictionary, torch.from_numpy(observations[chosen])),
+        reconstruction=found.reconstruction.result(),
+        top_features=None if found.top is None else found.top.result(),
+        agreement=agreement(agent, dictionary, found.sample_observations(seed)),
         return_kept=kept,
-        events=event_scores(events, needed, kept_codes, kept_metrics, kept_episodes),
-        episodes=len(numbers),
+        events=found.event_scores(),
+        episodes=len(found.episodes),
         is_held_out=held_out is not None,
     )
+
+
+class Gathered:
+    """What one pass over a recording collects for the scores."""
+
+    def __init__(self, dictionary: Dictionary, events: Sequence[Event]) -> None:
+        self.dictionary = dictionary
+        self.events = tuple(events)
+        self.needed = sorted({name for event in events for name in event.needs})
+        self.reconstruction = Reconstruction()
+        self.top = top_features_of(dictionary) if len(dictionary) <= GREEDY_WIDTH else None
+        self.episodes: set[int] = set()
+        self._total: np.ndarray | float = 0.0
+        self._count = 0
+        self._observations: list[np.ndarray] = []
+        self._codes: list[np.ndarray] = []
+        self._metrics: list[np.ndarray] = []
+        self._episode: list[np.ndarray] = []
+
+    def update(
+        self,
+        x: Float[np.ndarray, "step ..."],
+        y: Float[np.ndarray, "step ..."],
+        observation: Shaped[np.ndarray, "step ..."],
+        episode: Int[np.ndarray, " step"],
+        metrics: Sequence[Float[np.ndarray, " step"]],
+    ) -> None:
+        """Takes steps in; `metrics` are those that the events need."""
+        codes, target, reconstruction = decomposed(self.dictionary, x, y)
+        self.reconstruction.update(target, reconstruction, codes)
+        if self.top is not None:
+            self.top.update(codes, target)
+        self._total = self._total + y.astype(np.float64).sum(0)
+        self._count += len(y)
+        self.episodes.update(np.unique(episode).tolist())
+        if sum(map(len, self._observations)) >= EVENT_STEPS:
+            return
+        self._observations.append(observation)
+        # A map has one code per position, an event one answer per step.
+        if self.events and len(codes) == len(episode):
+            self._codes.append(codes)
+            self._episode.append(episode)
+            self._metrics.append(np.stack(metrics, axis=1))
+
+    @property
+    def target_mean(self) -> Float[Tensor, "..."]:
+        """The mean activation that the dictionary writes."""
+        return torch.from_numpy((self._total / self._count).astype(np.float32))
+
+    def sample_observations(self, seed: int) -> Shaped[Tensor, "step ..."]:
+        """Recorded states for the action agreement, drawn evenly."""
+        observations = np.concatenate(self._observations)
+        chosen = np.random.default_rng(seed).permutation(len(observations))[:AGREEMENT_STATES]
+        return torch.from_numpy(observations[chosen])
+
+    def event_scores(self) -> tuple[EventScore, ...]:
+        """Clinearity of every event that occurs often enough to be scored."""
+        if not self._codes:
+            return ()
+        columns = dict(zip(self.needed, np.concatenate(self._metrics).T, strict=True))
+        codes, episode = np.concatenate(self._codes), np.concatenate(self._episode)
+        scores: list[EventScore] = []
+        for event in self.events:
+            try:
+                found = clinearity(codes, event.happens(columns), episode)
+            except NotEnoughData:
+                continue
+            scores.append(EventScore(event.name, found))
+        return tuple(scores)
+
+
+def gather(recording: Recording, dictionary: Dictionary, held_out: Set[int] | None) -> Gathered:
+    """One pass over the `held_out` episodes (all, where None), shard by shard."""
+    environment = str(recording.header.environment.get("id", ""))
+    metrics = [spec.name for spec in recording.header.columns if spec.kind == "metric"]
+    found = Gathered(dictionary, events_of(environment, metrics))
+    columns = (str(reads_of(dictionary)), str(writes_of(dictionary)), "observation", "episode")
+    with track(f"Scoring {dictionary.name}", recording.steps, "steps") as progress:
+        for parts in recording.iterate(*columns, *found.needed):
+            progress.advance(len(parts[3]))
+            if held_out is not None:
+                wanted = np.isin(parts[3], list(held_out))
+                parts = tuple(part[wanted] for part in parts)
+            if len(parts[3]):
+                x, y, observation, episode, *needed = parts
+                found.update(x, y, observation, episode, needed)
+    if not found.episodes:
+        raise NotEnoughData(
+            f"None of the held-out episodes are in recording {recording.name!r}. "
+            "Fit the dictionary again on this recording."
+            if held_out
+            else f"Recording {recording.name!r} is empty. Record some steps first."
+        )
+    return found
+
+
+def top_features_of(dictionary: Dictionary) -> KeepTopFeatures:
+    """The fold of the top-K curve for this dictionary."""
+    with torch.no_grad():
+        bias = dictionary.decode(torch.zeros(len(dictionary))).numpy()
+        return KeepTopFeatures(dictionary.directions().numpy(), bias)
 
 
 def decomposed(
@@ -266,30 +316,8 @@ def decomposed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes, target and reconstruction, one sample per step, or per position of a map."""
     with torch.no_grad():
-        read = by_position(torch.from_numpy(x.astype(np.float32)))
-        target = by_position(torch.from_numpy(y.astype(np.float32)))
+        read, target = (by_position(torch.from_numpy(np.array(v, np.float32))) for v in (x, y))
         codes = dictionary.encode(read)
         reconstruction = dictionary.decode(codes)
-    return tuple(part.reshape(-1, part.shape[-1]).numpy() for part in (codes, target, reconstruction))
-
-
-def event_scores(
-    events: Sequence[Any],
-    names: Sequence[str],
-    codes: Sequence[np.ndarray],
-    metrics: Sequence[np.ndarray],
-    episodes: Sequence[np.ndarray],
-) -> tuple[EventScore, ...]:
-    """Clinearity of every event that occurs often enough to be scored."""
-    if not events or not codes:
-        return ()
-    columns = dict(zip(names, np.concatenate(metrics).T, strict=True))
-    joined, episode = np.concatenate(codes), np.concatenate(episodes)
-    scores = []
-    for event in events:
-        try:
-            found = clinearity(joined, event.happens(columns), episode)
-        except NotEnoughData:
-            continue
-        scores.append(EventScore(event.name, found))
-    return tuple(scores)
+    flat = [part.reshape(-1, part.shape[-1]).numpy() for part in (codes, target, reconstruction)]
+    return flat[0], flat[1], flat[2]

@@ -30,7 +30,11 @@ from policyscope.envs.environment import Environment, Transition
 from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.program import Program
 
-Matrix = Sequence[Sequence[float]]
+REWARD_KEY = 2**60
+"""Of the rewards' own noise: under a run's seed they would be what its actions are drawn from."""
+
+Vector = Sequence[float | int]
+Matrix = Sequence[Vector]
 
 
 class PlantedEnvironment(Environment):
@@ -66,8 +70,9 @@ class PlantedEnvironment(Environment):
 
     def step(self, action: Shaped[np.ndarray, "row ..."]) -> Transition:
         """Acts once in every row; see Environment."""
-        for seed, time in zip(self.seed.tolist(), self.time.tolist(), strict=True):
-            self._raise(seed, time)
+        if self.raises:
+            for seed, time in zip(self.seed.tolist(), self.time.tolist(), strict=True):
+                self._raise(seed, time)
         reward = self.reward(action)
         self.time += 1
         self.acted += self.rows
@@ -140,24 +145,24 @@ class NoiseEnvironment(PlantedEnvironment):
 
     def reward(self, action: Shaped[np.ndarray, "row ..."]) -> Float[np.ndarray, " row"]:
         """Uniform in (−½, ½)."""
-        numbers = uniform_at(0, self.seed, self.time, 2)
+        numbers = uniform_at(REWARD_KEY, self.seed, self.time, 2)
         return numbers[np.arange(self.rows), action] - np.float32(0.5)
 
 
-def layered(*layers: tuple[Matrix, Sequence[float]], activation: str = "relu") -> MLP:
+def layered(*layers: tuple[Matrix, Vector], activation: str = "relu") -> MLP:
     """An MLP (sites fc1, fc2, …) with these (weight, bias) pairs."""
     sizes = [len(layers[0][0][0]), *(len(bias) for _, bias in layers)]
     network = MLP(sizes, activation)
     with torch.no_grad():
         for number, (weight, bias) in enumerate(layers, start=1):
             layer = cast(nn.Linear, network.get_submodule(f"fc{number}"))
-            layer.weight.copy_(torch.tensor(weight))
-            layer.bias.copy_(torch.tensor(bias))
+            layer.weight.copy_(torch.tensor(weight, dtype=torch.float32))
+            layer.bias.copy_(torch.tensor(bias, dtype=torch.float32))
     return network
 
 
 def counting_agent() -> TorchAgent:
-    """Acts by chance and by step: `fc2:in` is (seed, step, last action, 1), logits differ by step/8."""
+    """Acts by chance and step: `fc2:in` is (seed, step, last action, 1), the logits (½, step/8)."""
     hidden = ([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], [0.0, 0, 0, 1])
     head = ([[0.0, 0, 0, 0.5], [0, 0.125, 0, 0]], [0.0, 0])
     return TorchAgent(layered(hidden, head), name="counting")
@@ -175,7 +180,7 @@ FEATURE_LOGITS = ((0.0, 1.0), (0.0, 0.0), (0.0, -1.0))
 the first helps in PayingEnvironment, the second does nothing, the third hurts."""
 
 
-def action_chance(difference: float) -> float:
+def action_chance(difference: float | int) -> float:
     """How often action 1 is taken when its logit is larger by `difference`."""
     return float(1 / (1 + np.exp(-difference)))
 
@@ -186,7 +191,7 @@ def features(
     *,
     reads: str,
     writes: str,
-    bias: Sequence[float] | None = None,
+    bias: Vector | None = None,
     name: str = "planted",
 ) -> ReLU:
     """A ReLU dictionary: z = relu(encoder · x), and feature j writes z_j · directions[j] + bias."""
@@ -195,10 +200,13 @@ def features(
     dictionary.name = name
     dictionary.reads, dictionary.writes = Site.parse(reads), Site.parse(writes)
     with torch.no_grad():
-        dictionary.encoder[0].weight.copy_(torch.tensor(encoder))
+        dictionary.encoder[0].weight.copy_(torch.tensor(encoder, dtype=torch.float32))
         dictionary.encoder[0].bias.zero_()
-        dictionary.decoder.weight.copy_(torch.tensor(directions).T)
-        dictionary.decoder.bias.copy_(torch.tensor(bias or [0.0] * len(directions[0])))
+        dictionary.decoder.weight.copy_(torch.tensor(directions, dtype=torch.float32).T)
+        if bias is None:
+            dictionary.decoder.bias.zero_()
+        else:
+            dictionary.decoder.bias.copy_(torch.tensor(bias))
     return dictionary
 
 

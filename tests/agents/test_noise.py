@@ -91,7 +91,7 @@ def test_fewer_numbers_are_the_first_of_more(count):
     data=st.data(),
 )
 def test_noise_depends_on_nothing_but_its_address(seed, ahead, episodes, data):
-    """Whatever was begun, kept and asked for before, and however far ahead it is made."""
+    """Whatever was begun, expected, kept and asked for before, and made however far ahead."""
     playing = np.array(episodes, np.int64)
     step = np.zeros(len(playing), np.int64)
     noise = AddressedNoise(seed, len(playing), ahead)
@@ -105,7 +105,8 @@ def test_noise_depends_on_nothing_but_its_address(seed, ahead, episodes, data):
             )))  # fmt: skip
             playing[rows] = data.draw(seeds)
             step[rows] = 0
-            noise.begin(rows, playing[rows])
+            soon = data.draw(st.lists(seeds | st.sampled_from(episodes), max_size=3))
+            noise.begin(rows, playing[rows], lambda soon=soon: soon)
         if happens == "keep" and len(playing) > 1:
             rows = np.arange(1, len(playing))
             playing, step = playing[rows], step[rows]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from policyscope.envs.metric import Words
 from policyscope.features.condition import Condition, Scale, say
-from policyscope.features.label import MetricWords
 
-CART = MetricWords("cart {not} {far} left", "cart {not} {far} right")
-SPEED = MetricWords("cart {not} moving left {fast}", "cart {not} moving right {fast}")
-PLAIN = MetricWords("cold", "hot", neutral=20.0)
+CART = Words("cart {not} {far} left", "cart {not} {far} right")
+SPEED = Words("cart {not} moving left {fast}", "cart {not} moving right {fast}")
+PLAIN = Words("cold", "hot", neutral=20.0)
 SCALE = Scale(near=0.2, far=1.5)
 
 

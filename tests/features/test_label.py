@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from policyscope.envs.metric import Words
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite
-from policyscope.features.label import Evidence, Label, MetricWords
+from policyscope.features.label import Evidence, Label
 
 
 def evidence(**changes):
@@ -24,10 +25,10 @@ def test_a_label_prints_its_scores():
 
 
 def test_metrics_without_words_are_high_or_low():
-    assert evidence().words_for("speed") == MetricWords(
+    assert evidence().words_for("speed") == Words(
         "speed {not} {very} low", "speed {not} {very} high", 9.5
     )
-    words = MetricWords("slow", "fast")
+    words = Words("slow", "fast")
     assert evidence(words={"speed": words}).words_for("speed") is words
 
 

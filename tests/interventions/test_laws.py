@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from policyscope.address import Site
 from policyscope.agents.architectures import MLP
 from policyscope.dictionaries.relu import ReLU
 from policyscope.interventions.ablate import ablate
@@ -23,6 +24,7 @@ from policyscope.testing.planted import edited_forward, perfect_dictionary
 UNITS, FEATURES = 6, 4
 SEEDS = st.integers(0, 2**16)
 STRENGTHS = st.floats(-4, 4, allow_nan=False, width=32)
+few = settings(max_examples=25)
 
 
 def network() -> MLP:
@@ -31,8 +33,6 @@ def network() -> MLP:
 
 
 def fitted(reads: str, writes: str, seed: int = 0) -> ReLU:
-    from policyscope.address import Site
-
     dictionary = ReLU(FEATURES)
     dictionary.build(UNITS, UNITS, torch.Generator().manual_seed(seed))
     dictionary.name = f"d{seed}"
@@ -72,6 +72,7 @@ def same_bits(left: Tensor, right: Tensor) -> bool:
     return left.numpy().tobytes() == right.numpy().tobytes()
 
 
+@few
 @given(SEEDS)
 def test_the_empty_intervention_is_bit_identical_to_none(seed: int) -> None:
     x = states(seed, 5)
@@ -99,6 +100,7 @@ def test_strength_zero_and_factor_one_are_bit_identical_to_none(nothing: Interve
         assert same_bits(edited, NETWORK(x))
 
 
+@few
 @given(NAMES, STRENGTHS, SEEDS, st.integers(0, 4))
 def test_an_edit_of_one_row_leaves_the_others_bit_identical(
     name: str, strength: float, seed: int, row: int
@@ -113,6 +115,7 @@ def test_an_edit_of_one_row_leaves_the_others_bit_identical(
     assert same_bits(edited[others], plain[others])
 
 
+@few
 @given(st.lists(st.tuples(NAMES, STRENGTHS), min_size=1, max_size=6), SEEDS)
 def test_conditions_of_a_batch_equal_separate_runs(
     edits: list[tuple[str, float]], seed: int
@@ -135,6 +138,7 @@ def test_conditions_of_a_batch_equal_separate_runs(
         lambda a: scale("fc2:in#3", a),
     ],
 )
+@few
 @given(strengths=st.lists(STRENGTHS, min_size=1, max_size=5), seed=SEEDS)
 def test_per_row_parameters_equal_separate_runs(
     make: Callable[[object], Intervention], strengths: list[float], seed: int
@@ -146,6 +150,7 @@ def test_per_row_parameters_equal_separate_runs(
         assert same_bits(together[row], alone[row])
 
 
+@few
 @given(NAMES, NAMES, STRENGTHS, SEEDS)
 def test_two_edits_at_different_sites_commute(
     first: str, second: str, strength: float, seed: int
@@ -159,6 +164,7 @@ def test_two_edits_at_different_sites_commute(
     assert same_bits(forwards, backwards)
 
 
+@few
 @given(STRENGTHS, STRENGTHS, SEEDS)
 def test_edits_at_one_site_are_made_in_their_order(a: float, b: float, seed: int) -> None:
     x = states(seed, 3)
@@ -168,6 +174,7 @@ def test_edits_at_one_site_are_made_in_their_order(a: float, b: float, seed: int
     assert same_bits(edited, last)
 
 
+@few
 @given(SEEDS)
 def test_a_perfect_dictionary_spliced_in_changes_nothing(seed: int) -> None:
     x = states(seed, 4)
@@ -176,6 +183,7 @@ def test_a_perfect_dictionary_spliced_in_changes_nothing(seed: int) -> None:
         np.testing.assert_array_equal(edited.numpy(), NETWORK(x).numpy())
 
 
+@few
 @given(st.sampled_from(["clamp", "scale", "ablate"]), STRENGTHS, SEEDS)
 def test_feature_edits_preserve_the_reconstruction_error(
     verb: str, strength: float, seed: int

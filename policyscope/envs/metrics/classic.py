@@ -16,26 +16,38 @@ ANGLE_LIMIT = 12 * 2 * np.pi / 360
 POSITION_LIMIT = 2.4
 
 
-@metric(unit="m", environments=CARTPOLE, words=Words("cart left", "cart right"))
+@metric(
+    unit="m", environments=CARTPOLE, words=Words("cart {not} {far} left", "cart {not} {far} right")
+)
 def cart_position(step: Step) -> Float[np.ndarray, " row"]:
     """The cart's distance from the middle; the episode ends beyond ±2.4."""
     return step.observation[:, 0]
 
 
-@metric(unit="m/s", environments=CARTPOLE, words=Words("moving left", "moving right"))
+@metric(
+    unit="m/s",
+    environments=CARTPOLE,
+    words=Words("cart {not} moving left {fast}", "cart {not} moving right {fast}"),
+)
 def cart_velocity(step: Step) -> Float[np.ndarray, " row"]:
     """The cart's speed to the right."""
     return step.observation[:, 1]
 
 
-@metric(unit="rad", environments=CARTPOLE, words=Words("pole leaning left", "pole leaning right"))
+@metric(
+    unit="rad",
+    environments=CARTPOLE,
+    words=Words("pole {not} leaning {far} left", "pole {not} leaning {far} right"),
+)
 def pole_angle(step: Step) -> Float[np.ndarray, " row"]:
     """The pole's lean to the right; the episode ends beyond ±0.2095."""
     return step.observation[:, 2]
 
 
 @metric(
-    unit="rad/s", environments=CARTPOLE, words=Words("pole swinging left", "pole swinging right")
+    unit="rad/s",
+    environments=CARTPOLE,
+    words=Words("pole {not} swinging left {fast}", "pole {not} swinging right {fast}"),
 )
 def pole_angular_velocity(step: Step) -> Float[np.ndarray, " row"]:
     """How fast the pole turns to the right."""

@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from policyscope.detection import roc
+from policyscope.envs.metric import Words
 from policyscope.errors import InvalidInput, NotFinite
 from policyscope.features.condition import Condition, Scale, say
-from policyscope.features.label import LABELLERS, Evidence, Label, MetricWords
+from policyscope.features.label import LABELLERS, Evidence, Label
 from policyscope.progress import track
 
 # A feature that fires more often than this is labelled by its strong firing.
@@ -61,7 +62,7 @@ class Axis:
     held_out: Float[np.ndarray, " held_out"]
     mean: float
     std: float
-    words: MetricWords
+    words: Words
     scale: Scale
 
     def condition(self, first: int, last: int) -> Condition:

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policyscope.envs.metric import Words
 from policyscope.errors import InvalidInput, NotFinite
-from policyscope.features.label import LABELLERS, Evidence, MetricWords
+from policyscope.features.label import LABELLERS, Evidence
 from policyscope.features.labellers.rules import RuleLabeller
 
 WORDS = {
-    "x": MetricWords("cart {not} {far} left", "cart {not} {far} right"),
-    "v": MetricWords("cart {not} moving left {fast}", "cart {not} moving right {fast}"),
+    "x": Words("cart {not} {far} left", "cart {not} {far} right"),
+    "v": Words("cart {not} moving left {fast}", "cart {not} moving right {fast}"),
 }
 STEPS, EPISODES = 4000, 40
 

@@ -1,0 +1,1 @@
+def draw(policies, gain, path): pass

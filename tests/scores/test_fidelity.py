@@ -1,0 +1,111 @@
+"""Fidelity: a perfect dictionary keeps everything, a silent one nothing."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.dictionaries.relu import ReLU
+from policyscope.scores.fidelity import (
+    ReturnKept,
+    agreement,
+    kept_share,
+    return_kept,
+)
+from policyscope.testing.planted import (
+    PayingEnvironment,
+    layered,
+    paying_agent,
+    perfect_dictionary,
+    silent_dictionary,
+    unit_features,
+)
+
+# Its logits are one apart while it acts, and turn over where the site is silenced.
+SITE_MEAN = torch.tensor([0.0, 1.0, 1.0])
+SEEDS = range(40)
+STATES = torch.zeros(8, 3)
+
+
+def kept(dictionary: ReLU, mean: torch.Tensor = SITE_MEAN) -> ReturnKept:
+    return return_kept(paying_agent(), PayingEnvironment, dictionary, mean, seeds=SEEDS)
+
+
+def test_a_perfect_dictionary_keeps_everything() -> None:
+    found = kept(perfect_dictionary(3))
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert found.spliced == found.untouched > found.ablated
+    assert found.episodes == len(SEEDS)
+    assert str(found) == "100% [100%, 100%]"
+
+
+def test_a_silent_dictionary_keeps_nothing() -> None:
+    found = kept(silent_dictionary(SITE_MEAN))
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert found.spliced == found.ablated
+
+
+def test_a_dictionary_of_one_half_keeps_a_part() -> None:
+    half = unit_features(3)
+    with torch.no_grad():
+        half.decoder.weight[0] *= 0.5
+    found = kept(half)
+    assert found.low < found.value < found.high
+    assert 0 < found.value < 1
+
+
+def test_where_ablation_does_no_harm_there_is_nothing_to_keep() -> None:
+    found = kept(perfect_dictionary(3), torch.tensor([2.0, 1.0, 1.0]))
+    assert np.isnan(found.value)
+
+
+def test_kept_share_is_the_place_between_ablated_and_untouched() -> None:
+    returns = np.array([[10.0, 10.0, 1.0], [4.0, 12.0, 1.0], [2.0, 2.0, 1.0]])
+    np.testing.assert_array_equal(kept_share(returns), [0.25, 1.25, np.nan])
+
+
+def test_outputs_agree_fully_under_a_perfect_dictionary() -> None:
+    found = agreement(paying_agent(), perfect_dictionary(3), STATES)
+    assert found is not None
+    assert (found.actions, found.kl, found.states) == (1.0, 0.0, 8)
+
+
+def test_kl_is_that_of_the_two_policies() -> None:
+    found = agreement(paying_agent(), silent_dictionary(torch.tensor([3.0, 1.0, 1.0])), STATES)
+    assert found is not None
+    assert found.actions == 0.0
+    p, q = (torch.tensor([0.0, logit]).log_softmax(0) for logit in (-1.0, 1.0))
+    np.testing.assert_allclose(found.kl, (p.exp() * (p - q)).sum(), rtol=1e-5)
+
+
+def test_agreement_is_unknown_without_states_and_kl_without_logits() -> None:
+    assert agreement(paying_agent(), perfect_dictionary(3), STATES[:0]) is None
+    values = TorchAgent(paying_agent().module, head="values")
+    found = agreement(values, perfect_dictionary(3), STATES)
+    assert found is not None
+    assert found.actions == 1.0
+    assert np.isnan(found.kl)
+
+
+class Recurrent(TorchAgent):
+    """Has a state that recordings do not keep."""
+
+    def initial_state(self, rows: int) -> Any:
+        return torch.zeros(rows)
+
+
+def test_agreement_is_unknown_for_an_agent_with_a_state() -> None:
+    agent = Recurrent(layered(([[1.0] * 3], [0.0]), ([[1.0], [0.0]], [0.0, 0.0])))
+    assert agreement(agent, perfect_dictionary(1), STATES) is None
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_states_are_taken_in_batches(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from policyscope.scores import fidelity
+
+    monkeypatch.setattr(fidelity, "ROWS_AT_ONCE", rows)
+    found = agreement(paying_agent(), perfect_dictionary(3), STATES)
+    assert found is not None
+    assert found.states == 8

@@ -1,13 +1,15 @@
 """B rows of one environment that begin their episodes when, and with the seed, they are told to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+
+from policyscope.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Environment(ABC):
     def keep(self, rows: Int[np.ndarray, " kept"]) -> bool:
         """Goes on with these rows only, and says whether it could; most environments cannot."""
         return False
+
+    def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> list[Any]:
+        """What `question` answers about each row's own environment, row by row.
+
+        A function of a module, so that rows in other processes know it too. Raises InvalidInput
+        where all rows are one program.
+        """
+        raise InvalidInput(
+            f"{self.id} runs all rows as one program; there is no environment of a single row to ask."
+        )
 
     def close(self) -> None:  # noqa: B027 (most environments hold nothing)
         """Frees what the environment holds."""

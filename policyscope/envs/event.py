@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,11 +16,13 @@ class Event:
     needs: tuple[str, ...]
     happens: Callable[[Mapping[str, np.ndarray]], Bool[np.ndarray, " step"]]
     environments: tuple[str, ...] = ()
-    """Ids it belongs to; empty means any."""
+    """Ids it belongs to, `*` standing for anything; empty means any environment."""
 
     def of(self, environment: str) -> bool:
         """Whether it can happen in this environment."""
-        return not self.environments or environment in self.environments
+        return not self.environments or any(
+            fnmatchcase(environment, pattern) for pattern in self.environments
+        )
 
 
 EVENTS: list[Event] = []

@@ -9,8 +9,10 @@ Whoever defines one of a name that is taken, replaces it.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
+import gymnasium
 import numpy as np
 from jaxtyping import Float, Shaped
 
@@ -26,6 +28,13 @@ class Step:
     observation: Shaped[np.ndarray, "row ..."]
     environment: Environment
     info: Mapping[str, Any] = field(default_factory=dict)
+    _answers: dict[Any, list[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> list[Any]:
+        """What `question` answers about each row's own environment; asked once for all metrics."""
+        if question not in self._answers:
+            self._answers[question] = self.environment.ask(question)
+        return self._answers[question]
 
 
 @dataclass(frozen=True)
@@ -49,15 +58,28 @@ class Metric:
     unit: str
     read: Callable[[Step], Float[np.ndarray, " row"]]
     environments: tuple[str, ...] = ()
-    """Ids it belongs to; empty means any."""
+    """Ids it belongs to, `*` standing for anything; empty means any environment."""
     words: Words | None = None
 
     def of(self, environment: str) -> bool:
         """Whether it can be read in this environment."""
-        return not self.environments or environment in self.environments
+        return not self.environments or any(
+            fnmatchcase(environment, pattern) for pattern in self.environments
+        )
 
 
 METRICS: list[Metric] = []
+
+Family = Callable[[str], Iterable[Metric]]
+"""Takes the id of an environment; returns the metrics that it can only name by looking at it."""
+
+FAMILIES: list[Family] = []
+
+
+def metric_family(family: Family) -> Family:
+    """Makes the decorated function tell the metrics of environments it recognises by their id."""
+    FAMILIES.append(family)
+    return family
 
 
 def metric(
@@ -79,11 +101,32 @@ def metric(
 
 def metrics_of(environment: str) -> list[Metric]:
     """Every metric known for an environment, the built-in ones first."""
-    return list({metric.name: metric for metric in METRICS if metric.of(environment)}.values())
+    told = [metric for family in FAMILIES for metric in family(environment)]
+    known = [metric for metric in METRICS if metric.of(environment)]
+    return list({metric.name: metric for metric in (*told, *known)}.values())
+
+
+def info_metric(key: str, unit: str = "") -> Metric:
+    """The metric `info:KEY`: what the environment's info holds under `key` after the last step.
+
+    NaN where it holds nothing: before a first step, and in rows that do not report it.
+    """
+
+    def read(step: Step) -> Float[np.ndarray, " row"]:
+        values = np.full(step.environment.rows, np.nan, np.float32)
+        if key in step.info:
+            # Gymnasium marks the rows that reported a key in `_key`.
+            told = np.asarray(step.info.get(f"_{key}", np.ones(len(values), np.bool_)), np.bool_)
+            values[told] = np.asarray(step.info[key], np.float32)[told]
+        return values
+
+    return Metric(f"info:{key}", unit, read)
 
 
 def find_metrics(environment: str, names: Iterable[str | Metric]) -> list[Metric]:
     """The metrics that are named; `module:function` imports one of the user's own.
+
+    `info:KEY` reads the environment's info.
 
     Raises UnknownName with a suggestion.
     """
@@ -92,6 +135,8 @@ def find_metrics(environment: str, names: Iterable[str | Metric]) -> list[Metric
     for name in names:
         if isinstance(name, Metric):
             found.append(name)
+        elif name.startswith("info:"):
+            found.append(info_metric(name.removeprefix("info:")))
         elif ":" in name:
             found.append(import_metric(name))
         elif name in known:

@@ -1,6 +1,6 @@
 """Any Gymnasium environment as rows, through SyncVectorEnv or AsyncVectorEnv."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -11,6 +11,11 @@ from jaxtyping import Int, Shaped
 from policyscope.envs.environment import Environment, Transition
 from policyscope.errors import EnvironmentFailed, InvalidInput
 
+Revision = Callable[[gymnasium.Env[Any, Any], Any], Any]
+"""Changes the environment of one row as its argument says; returns what is observed then."""
+
+REVISED = "revised"
+
 
 class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Says which row raised, and whether while resetting or stepping."""
@@ -20,6 +25,11 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.row = row
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if options and REVISED in options:
+            if self.row in options[REVISED]:
+                revise, argument = options[REVISED][self.row]
+                return revise(self.env, argument), {}
+            options = None
         try:
             return self.env.reset(seed=seed, options=options)
         except Exception as error:
@@ -32,6 +42,10 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             message = f"row {self.row}: step raised {error!r}"
             raise EnvironmentFailed(message, self.row) from error
+
+    def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> Any:
+        """What `question` answers about this row's environment."""
+        return question(self.env)
 
 
 class GymnasiumRows(Environment):
@@ -75,6 +89,24 @@ class GymnasiumRows(Environment):
         return Transition(
             np.asarray(reward, np.float32), terminated.copy(), truncated & ~terminated, info
         )
+
+    def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> list[Any]:
+        return list(self._env.call("ask", question))
+
+    def revise(self, revision: Revision, arguments: Mapping[int, Any]) -> None:
+        """Changes single rows by other means than a reset, each with its argument.
+
+        For the vector environment it is a reset, so that rows that had ended go on.
+        """
+        options: dict[str, Any] = {
+            REVISED: {row: (revision, argument) for row, argument in arguments.items()}
+        }
+        if self._begun:
+            mask = np.zeros(self.rows, np.bool_)
+            mask[list(arguments)] = True
+            options["reset_mask"] = mask
+        self.observation, _ = self._env.reset(options=options)
+        self._begun = True
 
     def close(self) -> None:
         """Closes every row."""

@@ -332,9 +332,7 @@ def rule_labels(
     """A rule for every feature; None where there are too few episodes to score one."""
     environment = str(recording.header.environment.get("id", ""))
     words = {
-        metric.name: metric.words
-        for metric in metrics_of(environment)
-        if metric.words is not None
+        metric.name: metric.words for metric in metrics_of(environment) if metric.words is not None
     }
     evidence = Evidence(
         names=tuple(names),

@@ -152,8 +152,8 @@ def ablation_changes(
     dictionary: Dictionary,
     observations: Float[Tensor, "step ..."],
     output: str,
-    chosen: Sequence[Int[np.ndarray, " state"]],
-) -> list[Float[np.ndarray, "state action"]]:
+    chosen: Sequence[Int[np.ndarray, " _"]],
+) -> list[Float[np.ndarray, "_ action"]]:
     """What each feature adds to the output in the states chosen for it, many features at once."""
     program = Program([ablate(feature) for feature in dictionary])
     feature = np.repeat(np.arange(len(chosen)), [len(where) for where in chosen])

@@ -220,7 +220,7 @@ class Gathered:
         self.reconstruction = Reconstruction()
         self.top = top_features_of(dictionary) if len(dictionary) <= GREEDY_WIDTH else None
         self.episodes: set[int] = set()
-        self._total: np.ndarray | float = 0.0
+        self._total = np.zeros(())
         self._count = 0
         self._observations: list[np.ndarray] = []
         self._codes: list[np.ndarray] = []

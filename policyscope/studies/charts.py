@@ -44,10 +44,13 @@ def ending_color(index: int) -> str:
 
 def signed(value: Number | None, digits: int = 1) -> str:
     """A number with its sign, or a dash where it is not known."""
-    if not is_number(value):
-        return "–"
-    # Adding zero makes −0.0 a plain zero, which has no sign to show.
-    rounded = round(value, digits) + 0.0
+    return with_sign(value, digits) if is_number(value) else "–"
+
+
+def with_sign(value: Number, digits: int) -> str:
+    """A number with its sign; zero has none."""
+    # Adding zero makes −0.0 a plain zero.
+    rounded = round(float(value), digits) + 0.0
     return f"{rounded:{'+' if rounded else ''}.{digits}f}".replace("-", "−")
 
 
@@ -59,10 +62,19 @@ def span(low: Number | None, high: Number | None, digits: int = 1) -> str:
 
 
 def histogram(
-    edges: Sequence[Number], counts: Sequence[int], x: str, y: str, color: str = "", log: bool = False
+    edges: Sequence[Number],
+    counts: Sequence[int],
+    x: str,
+    y: str,
+    color: str = "",
+    log: bool = False,
 ) -> Inline:
     """Bars of `counts` between `edges`; `log` shows rare values beside common ones."""
-    heights = log_axis([1, max(counts, default=1)], y) if log else axis([0, *counts], y, count=4, whole=True)
+    heights = (
+        log_axis([1, max(counts, default=1)], y)
+        if log
+        else axis([0, *counts], y, count=4, whole=True)
+    )
     if log:
         # A single step is still a visible bar.
         heights = Axis(0.5, heights.high, y, heights.ticks, log=True)
@@ -72,7 +84,9 @@ def histogram(
         if count:
             left, top = panel.at(low, count)
             wide = max(panel.across(high) - left - 1, 1)
-            tip = f"{number(round(low, 3))} to {number(round(high, 3))}: {count:,} {y.split(' ')[0]}"
+            tip = (
+                f"{number(round(low, 3))} to {number(round(high, 3))}: {count:,} {y.split(' ')[0]}"
+            )
             marks.append(bar((left, top), wide, panel.height - panel.bottom - top, "bar", tip))
     return panel.draw(marks, f"Histogram of {x}", color)
 
@@ -111,7 +125,9 @@ def dot_intervals(
     panel = Panel(
         axis([*(between or ()), line_at, *seen], x), rows, width, height, left, 14, top=8, bottom=38
     )
-    marks = [line((panel.across(t), 8), (panel.across(t), height - 38), "grid") for t in panel.x.ticks]
+    marks = [
+        line((panel.across(t), 8), (panel.across(t), height - 38), "grid") for t in panel.x.ticks
+    ]
     marks.append(line((panel.across(line_at), 8), (panel.across(line_at), height - 38), "zero"))
     for row, (estimate, name) in enumerate(zip(estimates, names, strict=True)):
         marks += interval_row(panel, row, estimate, name, digits, second)
@@ -169,11 +185,17 @@ def dose_response(doses: Sequence[Dose], y: str, color: str) -> Inline:
     marks.append(path([panel.at(d.alpha, d.value) for d in ordered], "line"))
     for dose in doses:
         said = f"α {signed(dose.alpha)}: {signed(dose.value)}{span(dose.low, dose.high)}"
-        said += f" · random{span(dose.random_low, dose.random_high)}" if is_number(dose.random_low) else ""
+        said += (
+            f" · random{span(dose.random_low, dose.random_high)}"
+            if is_number(dose.random_low)
+            else ""
+        )
         said += f" · {dose.note}" if dose.note else ""
         ends = panel.at(dose.alpha, dose.low), panel.at(dose.alpha, dose.high)
         marks.append(line(*ends, "interval", said))
-        marks.append(dot(panel.at(dose.alpha, dose.value), "dot" + " hollow" * (not dose.holds), said))
+        marks.append(
+            dot(panel.at(dose.alpha, dose.value), "dot" + " hollow" * (not dose.holds), said)
+        )
     return panel.draw(marks, f"{y} over strength, {len(doses)} strengths", color)
 
 
@@ -233,7 +255,13 @@ def stacked_endings(rows: Mapping[str, Mapping[str, int]], names: Sequence[str])
             start += wide
     for share in (0, 0.5, 1):
         place = left + room * share
-        marks.append(text((place, height - 5), f"{share:.0%}".replace("%", " %"), "mid" if share < 1 else "end"))
+        marks.append(
+            text(
+                (place, height - 5),
+                f"{share:.0%}".replace("%", " %"),
+                "mid" if share < 1 else "end",
+            )
+        )
     return svg(width, height, marks, f"How episodes ended, {len(rows)} conditions")
 
 
@@ -315,18 +343,19 @@ def curve_axis(curves: Sequence[Sequence[Number]], label: str) -> Axis:
 def kept_curves(curves: Mapping[str, Sequence[Number]], y: str) -> Inline:
     """Unexplained variance over how many features are kept, one line per dictionary."""
     longest = max(len(values) for values in curves.values()) - 1
-    seen = [min(value, 1.05) for values in curves.values() for value in values]
-    panel = Panel(count_axis(longest, "features kept", 8), axis([0, *seen], y), right=64)
-    marks, taken = [], []
+    highest = max(1.0, *(value for values in curves.values() for value in values))
+    heights = tight(axis([0, highest], y, count=5), 0, highest)
+    panel = Panel(count_axis(longest, "features kept", 8), heights, height=200)
+    marks = []
     for index, (name, values) in enumerate(curves.items()):
         points = [panel.at(kept, value) for kept, value in enumerate(values)]
-        marks.append(path(points, f"line dash{index % 4}"))
+        dashes = f"line dash{index % 4}"
+        marks.append(path(points, dashes))
         for kept, value in enumerate(values):
             tip = f"{name}, {kept} of {len(values) - 1} kept: {value:.3f} unexplained"
             marks.append(dot(points[kept], "dot", tip, 2.6))
-        x, height = points[-1]
-        while any(abs(height - other) < 11 for other in taken):
-            height -= 11
-        taken.append(height)
-        marks.append(text((x + 6, height + 1), shortened(name, 12), "row"))
+        # The curves fall, so the upper right is free for their names.
+        height, side = panel.top + 10 + 15 * index, panel.width - 130
+        marks.append(line((side, height), (side + 26, height), dashes))
+        marks.append(text((side + 32, height + 3.5), shortened(name, 16), "row"))
     return panel.draw(marks, f"{y} by features kept", "ink")

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from policyscope.studies.charts import signed, span, spoken
-from policyscope.studies.plot import is_number
+from policyscope.studies.plot import Number, is_number
 from policyscope.studies.study import Study
 
 Document = Mapping[str, Any]
@@ -54,8 +54,10 @@ def findings(study: Study, results: Results) -> list[Finding]:
         ("Fidelity", say_fidelity(results)),
         ("Features", say_labels(results)),
         ("Causes", say_causes(results)),
-        *((f"Nudge ({place})" if len(results.nudges) > 1 else "Nudge", str(nudge["verdict"]))
-          for place, nudge in results.nudges.items()),
+        *(
+            (f"Nudge ({place})" if len(results.nudges) > 1 else "Nudge", str(nudge["verdict"]))
+            for place, nudge in results.nudges.items()
+        ),
     ]
     return [Finding(about, typeset(text)) for about, text in said if text]
 
@@ -86,7 +88,9 @@ def say_sizes(sizes: Document, results: Results) -> str:
     text = f"{sizes['reads']} → {sizes['writes']}: {sizes['reason']}"
     advised = next((row for row in sizes["rows"] if row["width"] == sizes["advised"]), None)
     if advised and is_number(advised.get("stability")):
-        text += f" Between its seeds the directions match with mean |cosine| {advised['stability']:.2f}"
+        text += (
+            f" Between its seeds the directions match with mean |cosine| {advised['stability']:.2f}"
+        )
         text += f" (random directions: {advised['chance']:.2f})."
     return text
 
@@ -99,12 +103,15 @@ def say_fidelity(results: Results) -> str:
         return ""
     name = max(kept, key=lambda one: kept[one]["value"])
     best, worst = kept[name], min(kept, key=lambda one: kept[one]["value"])
-    text = f"With the reconstruction in place of the activation the agent keeps {share(best['value'])}"
+    text = (
+        f"With the reconstruction in place of the activation the agent keeps {share(best['value'])}"
+    )
     text += f" {share_span(best['low'], best['high'])} of its return at best ({name})"
     if worst != name:
         text += f" and {share(kept[worst]['value'])}"
         text += f" {share_span(kept[worst]['low'], kept[worst]['high'])} at worst ({worst})"
-    return f"{text}; 0 is the activation replaced by its mean, {best['episodes']} paired episodes each."
+    text += f"; 0 is the activation replaced by its mean, {best['episodes']} paired episodes each"
+    return f"{text}."
 
 
 def say_labels(results: Results) -> str:
@@ -121,7 +128,9 @@ def say_labels(results: Results) -> str:
     best = max(named, key=lambda card: card["label"]["auroc"])
     label = best["label"]
     text += f", with median held-out precision {median(known(scores, 'precision')):.2f}, recall "
-    text += f"{median(known(scores, 'recall')):.2f} and AUROC {median(known(scores, 'auroc')):.2f}. "
+    text += (
+        f"{median(known(scores, 'recall')):.2f} and AUROC {median(known(scores, 'auroc')):.2f}. "
+    )
     return text + (
         f"The best by AUROC is {best['address']}, “{label['text']}”: AUROC {label['auroc']:.2f} "
         f"on {label['support']:,} held-out firings in {label['episodes']} episodes. "
@@ -129,7 +138,7 @@ def say_labels(results: Results) -> str:
     )
 
 
-def known(rows: Sequence[Document], name: str) -> list[float]:
+def known(rows: Sequence[Document], name: str) -> list[Number]:
     """The values of one key that are numbers; 0 alone where there are none."""
     return [row[name] for row in rows if is_number(row[name])] or [0.0]
 
@@ -142,10 +151,18 @@ def say_causes(results: Results) -> str:
         return ""
     confirmed = [condition for condition in conditions if condition["confirmed"]]
     raising = [condition for condition in confirmed if condition["difference"] > 0]
-    text = f"Of {len(conditions)} settings of feature and strength, {len(confirmed)} change the mean "
-    text += f"return beyond chance (p < {LEVEL:g} after correction) and beyond random directions of "
+    text = (
+        f"Of {len(conditions)} settings of feature and strength, {len(confirmed)} change the mean "
+    )
+    text += (
+        f"return beyond chance (p < {LEVEL:g} after correction) and beyond random directions of "
+    )
     directions = [int(table["random_band"]["directions"]) for table in tables]
-    beside = f"{min(directions)}" if min(directions) == max(directions) else f"{min(directions)} to {max(directions)}"
+    beside = (
+        f"{min(directions)}"
+        if min(directions) == max(directions)
+        else f"{min(directions)} to {max(directions)}"
+    )
     text += f"equal norm ({beside} beside each feature): {len(confirmed) - len(raising)} lower it, "
     text += f"{len(raising) or 'none'} raise{'s' if len(raising) == 1 else ''} it."
     if not confirmed:
@@ -167,7 +184,9 @@ def say_fits(results: Results) -> str:
         if not how:
             continue
         text = f"{how['epochs']} epochs, batches of {how['batch_size']}, learning rate "
-        text += f"{how['learning_rate']:g}, {how['seeds']} seeds, on {notes['samples']:,} samples of "
+        text += (
+            f"{how['learning_rate']:g}, {how['seeds']} seeds, on {notes['samples']:,} samples of "
+        )
         text += f"recording {notes['recording']}; {len(held_out)} whole episodes held out."
         alike.setdefault(text, []).append(name)
     said = [f"{', '.join(names)}: {text}" for text, names in alike.items()]
@@ -181,19 +200,19 @@ def verdict(condition: Document) -> str:
     return "as random" if condition["p_corrected"] < LEVEL else "no effect shown"
 
 
-def share(value: float | None) -> str:
+def share(value: Number | None) -> str:
     """A fraction as a percentage."""
     return f"{whole_percent(value)} %" if is_number(value) else "–"
 
 
-def share_span(low: float | None, high: float | None) -> str:
+def share_span(low: Number | None, high: Number | None) -> str:
     """An interval of fractions in brackets; nothing where it is not known."""
     if not (is_number(low) and is_number(high)):
         return ""
     return f"[{whole_percent(low)}, {whole_percent(high)}]"
 
 
-def whole_percent(value: float) -> str:
+def whole_percent(value: Number) -> str:
     """A fraction in whole hundredths; zero has no sign."""
     return f"{round(100 * value) + 0:d}".replace("-", "−")
 

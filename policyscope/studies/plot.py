@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, TypeGuard
 
 Number = int | float
 Point = tuple[Number, Number]
@@ -122,7 +122,7 @@ class Panel:
         return self.across(x), self.down(y)
 
     def draw(self, marks: Iterable[str], about: str, color: str = "") -> Inline:
-        """The figure: grid and axes below, `marks` on top; `about` is its text for who cannot see."""
+        """The figure: grid and axes below, `marks` on top; `about` says what it shows."""
         return svg(self.width, self.height, [*self.scaffold(), *marks], about, color)
 
     def scaffold(self) -> list[str]:
@@ -156,7 +156,9 @@ def svg(width: Number, height: Number, marks: Iterable[str], about: str, color: 
 def line(start: Point, end: Point, kind: str, tip: str = "") -> str:
     """A straight line."""
     (x1, y1), (x2, y2) = start, end
-    ends = f'x1="{coordinate(x1)}" y1="{coordinate(y1)}" x2="{coordinate(x2)}" y2="{coordinate(y2)}"'
+    ends = (
+        f'x1="{coordinate(x1)}" y1="{coordinate(y1)}" x2="{coordinate(x2)}" y2="{coordinate(y2)}"'
+    )
     return element("line", f'class="{kind}" {ends}', tip)
 
 
@@ -190,8 +192,9 @@ def diamond(place: Point, kind: str, tip: str = "", radius: Number = 4.5) -> str
 def bar(corner: Point, width: Number, height: Number, kind: str, tip: str = "") -> str:
     """A rectangle by its upper left corner."""
     x, y = corner
-    where = f'x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(width)}" height="{coordinate(height)}"'
-    return element("rect", f'class="{kind}" {where}', tip)
+    where = f'x="{coordinate(x)}" y="{coordinate(y)}"'
+    size = f'width="{coordinate(width)}" height="{coordinate(height)}"'
+    return element("rect", f'class="{kind}" {where} {size}', tip)
 
 
 def text(place: Point, content: str, kind: str = "", tip: str = "") -> str:
@@ -211,7 +214,7 @@ def element(name: str, attributes: str, tip: str) -> str:
     return f"<{name} {attributes}><title>{escape(tip)}</title></{name}>"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[Number]:
     """Whether `value` is a number that can be drawn."""
     return isinstance(value, int | float) and math.isfinite(value)
 

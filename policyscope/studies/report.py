@@ -28,7 +28,7 @@ from policyscope.studies.findings import (
     typeset,
     verdict,
 )
-from policyscope.studies.plot import Inline, is_number
+from policyscope.studies.plot import Inline, Number, is_number
 from policyscope.studies.study import Study
 
 TEMPLATES = "templates"
@@ -72,7 +72,9 @@ def render(study: Study) -> str:
     """The page of a study."""
     style, script = (Inline(read_template(name)) for name in ("report.css", "report.js"))
     template = templates().get_template("report.html")
-    return template.render(style=style, script=script, script_hash=script_hash(script), **contents(study))
+    return template.render(
+        style=style, script=script, script_hash=script_hash(script), **contents(study)
+    )
 
 
 def contents(study: Study) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "fixed": fixed,
         "signed": signed,
         "count": count,
@@ -126,29 +128,33 @@ def templates() -> jinja2.Environment:
         "share_interval": share_span,
         "verdict": verdict,
     }
+    environment.filters.update(filters)
     return environment
 
 
-def fixed(value: float | None, digits: int = 3) -> str:
+def fixed(value: Number | None, digits: int = 3) -> str:
     """A number with so many digits after the point, or a dash where it is not known."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if is_number(value) else "–"
+    if value is None or not is_number(value):
+        return "–"
+    # Adding zero makes −0.0 a plain zero.
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def interval(low: float | None, high: float | None, digits: int = 1) -> str:
+def interval(low: Number | None, high: Number | None, digits: int = 1) -> str:
     """An interval in brackets; nothing where it is not known."""
     if not (is_number(low) and is_number(high)):
         return ""
     return f"[{fixed(low, digits)}, {fixed(high, digits)}]"
 
 
-def count(value: float | None) -> str:
+def count(value: Number | None) -> str:
     """A whole number with its thousands apart."""
     return f"{value:,.0f}" if is_number(value) else "–"
 
 
-def probability(value: float | None) -> str:
+def probability(value: Number | None) -> str:
     """A p-value that never says it is zero."""
-    if not is_number(value):
+    if value is None or not is_number(value):
         return "–"
     return "<0.0001" if value < 1e-4 else f"{value:.2g}"
 

@@ -1,4 +1,4 @@
-"""The sections of a report: a study's results as figures and table rows, ready for its templates."""
+"""The sections of a report: a study's results as figures and rows, ready for its templates."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from policyscope.studies import charts
 from policyscope.studies.charts import Dose, Estimate, Track, feature_color, signed, spoken
 from policyscope.studies.findings import Document, Results, verdict
 from policyscope.studies.inspection import Inspection
-from policyscope.studies.plot import Inline, is_number
+from policyscope.studies.plot import Inline, Number, is_number
 from policyscope.studies.study import Study
 
 MOST_CARDS = 64
@@ -30,8 +30,13 @@ def read_results(study: Study) -> Results:
     names = sorted(study.dictionaries(), key=natural)
     folder = study.directory / "dictionaries"
     experiments = study.directory / "experiments"
-    places = [path.parent.relative_to(experiments).as_posix() for path in experiments.glob("**/nudge.json")]
-    sizes = sorted((study.directory / "features").glob("sizes-*.json"), key=lambda path: natural(path.name))
+    places = [
+        path.parent.relative_to(experiments).as_posix()
+        for path in experiments.glob("**/nudge.json")
+    ]
+    sizes = sorted(
+        (study.directory / "features").glob("sizes-*.json"), key=lambda path: natural(path.name)
+    )
     return Results(
         evaluation=study.result("experiments", "evaluate.json"),
         training=study.result("training.json"),
@@ -86,7 +91,7 @@ class RecordingSection:
     """One recording: what it holds and how its episodes went."""
 
     recording: Recording
-    mean_return: float | None
+    mean_return: Number | None
     returns: Inline | None
     endings: Inline | None
 
@@ -117,7 +122,7 @@ def ending_names(study: Study, results: Results) -> list[str]:
     """Every ending there can be or has been, in the order that fixes their colours."""
     tables = [results.evaluation, *(s["baseline"] for s in results.sweeps.values())]
     tables += [c for s in results.sweeps.values() for c in s["conditions"]]
-    seen = {name for table in tables if table for name in table.get("endings", ())}
+    seen = {name for t in tables if t for name, count in t.get("endings", {}).items() if count}
     for name in study.recordings():
         seen |= {episode.ending for episode in study.recording(name).episodes}
     expected = [name for name in endings_of(study.environment_id) if name in seen]
@@ -178,13 +183,22 @@ def layer(study: Study, results: Results, reads: str, writes: str, names: list[s
         reads=reads,
         writes=writes,
         names=tuple(names),
-        loss=tuple((n, charts.fit_curve(values, loss_axis, "Training loss")) for n, values in loss.items()),
+        loss=tuple(
+            (n, charts.fit_curve(values, loss_axis, "Training loss")) for n, values in loss.items()
+        ),
         unexplained=tuple(
-            (n, charts.fit_curve(values, missed_axis, "Unexplained", seeds[n], "at the end of one seed"))
+            (
+                n,
+                charts.fit_curve(
+                    values, missed_axis, "Unexplained", seeds[n], "at the end of one seed"
+                ),
+            )
             for n, values in missed.items()
         ),
         kept=charts.kept_curves(by_top, "unexplained (fraction)") if by_top else None,
-        sizes=next((s for s in results.sizes if (s["reads"], s["writes"]) == (reads, writes)), None),
+        sizes=next(
+            (s for s in results.sizes if (s["reads"], s["writes"]) == (reads, writes)), None
+        ),
         penalties=tuple(row for name in names for row in penalty_rows(results.headers[name])),
     )
 
@@ -229,7 +243,7 @@ class DictionarySection:
     clinearity: Inline | None
     cards: tuple["Card", ...]
     left_out: int
-    alphas: tuple[float, ...]
+    alphas: tuple[Number, ...]
     verdicts: Mapping[str, int]
 
     @property
@@ -243,7 +257,7 @@ class DictionarySection:
         if self.table is not None:
             return sum(not card["dead"] for card in self.table["features"])
         width, dead = self.header["choices"].get("width"), self.notes.get("dead")
-        return round(width * (1 - dead)) if width and is_number(dead) else None
+        return round(width * (1 - dead)) if width and dead is not None else None
 
 
 def dictionary_section(
@@ -263,10 +277,14 @@ def dictionary_section(
         table=table,
         sweep=sweep,
         clinearity=clinearity_figure(results.scores.get(name)),
-        cards=tuple(card(results, name, anchor, index, names, unit) for index in features[:MOST_CARDS]),
+        cards=tuple(
+            card(results, name, anchor, index, names, unit) for index in features[:MOST_CARDS]
+        ),
         left_out=max(0, len(features) - MOST_CARDS),
         alphas=tuple(sorted({condition["alpha"] for condition in conditions})),
-        verdicts={word: words.count(word) for word in ("raises", "lowers", "as random", "no effect shown")},
+        verdicts={
+            word: words.count(word) for word in ("raises", "lowers", "as random", "no effect shown")
+        },
     )
 
 
@@ -278,9 +296,9 @@ def shown_features(table: Document | None, sweep: Document | None) -> list[int]:
     if len(every) <= MOST_CARDS:
         return every
 
-    def interest(index: int) -> tuple[bool, float]:
+    def interest(index: int) -> tuple[bool, Number]:
         label = (cards.get(index) or {}).get("label") or {}
-        auroc = label.get("auroc")
+        auroc: Any = label.get("auroc")
         return index in swept, auroc if is_number(auroc) else -1.0
 
     ranked = sorted(every, key=interest, reverse=True)
@@ -305,7 +323,11 @@ def clinearity_figure(score: Document | None) -> Inline | None:
         for event, found in events.items()
     ]
     return charts.dot_intervals(
-        estimates, "balanced accuracy (fraction; 0.5 is chance)", between=(0.4, 1.0), line_at=0.5, width=520
+        estimates,
+        "balanced accuracy (fraction; 0.5 is chance)",
+        between=(0.4, 1.0),
+        line_at=0.5,
+        width=520,
     )
 
 
@@ -321,7 +343,7 @@ class Card:
     anchor: str
     color: str
     facts: Document | None
-    stability: tuple[float, float] | None
+    stability: tuple[Number, Number] | None
     """Mean matched |cosine| over the other seeds, and the share of them that find it again."""
     descent: str
     doses: tuple[Dose, ...]
@@ -346,7 +368,12 @@ class Card:
 
 
 def card(
-    results: Results, name: str, anchor: str, index: int, names: Sequence[str], unit: Mapping[str, str]
+    results: Results,
+    name: str,
+    anchor: str,
+    index: int,
+    names: Sequence[str],
+    unit: Mapping[str, str],
 ) -> Card:
     """The card of feature `index` of dictionary `name`."""
     table, sweep = results.features.get(name), results.sweeps.get(name)
@@ -389,13 +416,13 @@ def dose(condition: Document) -> Dose:
     )
 
 
-def spark_range(sweep: Document | None) -> tuple[float, float]:
+def spark_range(sweep: Document | None) -> tuple[Number, Number]:
     """The range that the small dose–responses of one dictionary share."""
     differences = [condition["difference"] for condition in sweep["conditions"]] if sweep else [0.0]
     return min(differences), max(differences)
 
 
-def stability_of(notes: Document, index: int) -> tuple[float, float] | None:
+def stability_of(notes: Document, index: int) -> tuple[Number, Number] | None:
     """How well other seeds find this feature, where that is known."""
     known = notes.get("stability") or {}
     cosine = (known.get("mean_cosine") or [])[index : index + 1]
@@ -426,7 +453,13 @@ def histogram_of(facts: Document, color: str) -> Inline:
 def correlation_figure(facts: Document, color: str) -> Inline | None:
     """Pearson r with every metric."""
     estimates = [
-        Estimate(spoken(metric), c["r"], c["low"], c["high"], note=c["note"] or f"{c['episodes']} episodes")
+        Estimate(
+            spoken(metric),
+            c["r"],
+            c["low"],
+            c["high"],
+            note=c["note"] or f"{c['episodes']} episodes",
+        )
         for metric, c in facts["correlations"].items()
     ]
     if not estimates:
@@ -441,14 +474,20 @@ def effect_figure(facts: Document, color: str) -> Inline | None:
         return None
     note = f"{effect['states']} states of {effect['episodes']} episodes"
     rows = zip(
-        effect["measured"], effect["measured_low"], effect["measured_high"], effect["direct"], strict=True
+        effect["measured"],
+        effect["measured_low"],
+        effect["measured_high"],
+        effect["direct"],
+        strict=True,
     )
     estimates = [
         Estimate(f"action {action}", value, low, high, second, note)
         for action, (value, low, high, second) in enumerate(rows)
     ]
-    what = f"{effect['output']} (● measured, ◆ direct per unit of activation)"
-    return charts.dot_intervals(estimates, what, color=color, second="direct per unit of activation")
+    what = f"{effect['output']} (● measured, ◇ direct per unit of activation)"
+    return charts.dot_intervals(
+        estimates, what, color=color, second="direct per unit of activation"
+    )
 
 
 def ending_figure(sweep: Document, conditions: Sequence[Document], names: Sequence[str]) -> Inline:

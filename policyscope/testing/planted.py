@@ -200,8 +200,9 @@ def features(
     dictionary.name = name
     dictionary.reads, dictionary.writes = Site.parse(reads), Site.parse(writes)
     with torch.no_grad():
-        dictionary.encoder[0].weight.copy_(torch.tensor(encoder, dtype=torch.float32))
-        dictionary.encoder[0].bias.zero_()
+        linear = cast(nn.Linear, dictionary.encoder[0])
+        linear.weight.copy_(torch.tensor(encoder, dtype=torch.float32))
+        linear.bias.zero_()
         dictionary.decoder.weight.copy_(torch.tensor(directions, dtype=torch.float32).T)
         if bias is None:
             dictionary.decoder.bias.zero_()

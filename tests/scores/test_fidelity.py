@@ -8,6 +8,7 @@ import torch
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.dictionaries.relu import ReLU
+from policyscope.scores import fidelity
 from policyscope.scores.fidelity import (
     ReturnKept,
     agreement,
@@ -103,8 +104,6 @@ def test_agreement_is_unknown_for_an_agent_with_a_state() -> None:
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_states_are_taken_in_batches(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from policyscope.scores import fidelity
-
     monkeypatch.setattr(fidelity, "ROWS_AT_ONCE", rows)
     found = agreement(paying_agent(), perfect_dictionary(3), STATES)
     assert found is not None

@@ -68,13 +68,15 @@
       const box = marks[at].getBoundingClientRect();
       show(marks[at], box.left + box.width / 2, box.top);
     };
+    const cards = [...document.querySelectorAll(".card")];
     const step = (by) => {
-      const cards = [...document.querySelectorAll(".card")];
-      const near = cards.findIndex((card) => card.getBoundingClientRect().top > 20 * by + 10);
-      const next = by > 0 ? near : (near < 0 ? cards.length : near) - (near >= 0 && cards[near].getBoundingClientRect().top < 10 ? 0 : 1);
-      const card = cards[next];
-      if (card) { card.scrollIntoView(); card.focus({ preventScroll: true }); }
+      // Where the reader is: in the card that has the focus, or else in the last one above.
+      const focused = cards.indexOf(document.activeElement);
+      const above = cards.filter((card) => card.getBoundingClientRect().top < 30).length - 1;
+      const card = cards[(focused >= 0 ? focused : above) + by];
+      if (card) { card.focus({ preventScroll: true }); card.scrollIntoView(); }
     };
+    document.addEventListener("pointerdown", () => { if (cards.includes(document.activeElement)) document.activeElement.blur(); });
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const chart = event.target.closest?.("svg.chart");

@@ -60,6 +60,12 @@ class Agent(ABC):
         return torch.device("cpu") if first is None else first.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The type of number the parameters are, which observations must have too."""
+        first = next(self.module.parameters(), None)
+        return torch.float32 if first is None else first.dtype
+
+    @property
     def parameters(self) -> int:
         """How many numbers the module has learnt."""
         return sum(parameter.numel() for parameter in self.module.parameters())

@@ -113,9 +113,18 @@ class Hooks:
     def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Calls `function` with reads and edits at work, and returns what it returned.
 
+        Where something later in the forward writes into a value that was read, such as an in-place
+        ReLU, `function` is called once more and that value is copied when it is read, from then on.
         Raises InvalidInput when a site was not reached, or was reached several times and does not
         say which time it means.
         """
+        result = self._run_once(function, arguments)
+        while overwritten := self._overwritten():
+            self.copied |= overwritten
+            result = self._run_once(function, arguments)
+        return result
+
+    def _run_once(self, function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
         self.values.clear()
         self._versions.clear()
         self._calls.clear()
@@ -197,20 +206,7 @@ class Hooks:
                 raise InvalidInput(
                     f"Site '{site}' is reached {calls} times in one step. Say which: {names}."
                 )
-        for site, version in self._versions.items():
-            if self.values[site]._version != version:
-                self.copied.add(site)
-                raise OverwrittenRead(site)
 
+    def _overwritten(self) -> set[Site]:
+        return {s for s, version in self._versions.items() if self.values[s]._version != version}
 
-class OverwrittenRead(InvalidInput):
-    """A read activation was written into later in the same forward.
-
-    The site is cloned from the next run on; a caller that can simply runs again.
-    """
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(
-            f"Site '{site}' is overwritten in place later in the same step. "
-            "Run once more: from now on its value is copied when it is read."
-        )

@@ -56,7 +56,7 @@ class Environment(ABC):
         where all rows are one program.
         """
         raise InvalidInput(
-            f"{self.id} runs all rows as one program; there is no environment of a single row to ask."
+            f"{self.id} runs all rows as one program; no row has an environment to ask."
         )
 
     def close(self) -> None:  # noqa: B027 (most environments hold nothing)

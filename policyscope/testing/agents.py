@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from policyscope.agents.agent import Acted, Agent
-from policyscope.agents.hooks import Hooks, OverwrittenRead
+from policyscope.agents.hooks import Hooks
 from policyscope.agents.noise import AddressedNoise
 from policyscope.agents.sites import list_sites
 
@@ -143,16 +143,10 @@ class AgentContract:
         return played
 
     def act_hooked(self, agent: Agent, hooks: Hooks) -> Acted:
-        """One step under `hooks`, again where a read turns out to be overwritten later."""
+        """One step under `hooks`."""
         observation = self.observations(self.rows)
-        asked = (agent.act, observation, agent.initial_state(self.rows), None)
         with torch.no_grad(), hooks:
-            for _ in hooks.reads:
-                try:
-                    return hooks.run(*asked)
-                except OverwrittenRead:
-                    continue
-            return hooks.run(*asked)
+            return hooks.run(agent.act, observation, agent.initial_state(self.rows), None)
 
     def assert_outputs_close(self, among: Acted, alone: Acted, order: list[int]) -> None:
         """Fails unless the outputs of the rows in `order` agree up to rounding."""

@@ -42,6 +42,7 @@ class FoldLaws:
     @INHERITED
     @given(seed=st.integers(0, 2**32 - 1), parts=st.integers(1, 5))
     def test_any_split_merges_to_the_same_result(self, seed: int, parts: int) -> None:
+        """However the data are split, folds of the parts merge to the fold of the whole."""
         generator = np.random.default_rng(seed)
         data = self.batch(generator, self.steps)
         part = generator.integers(parts, size=self.steps)
@@ -53,12 +54,14 @@ class FoldLaws:
     @INHERITED
     @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(0, 60))
     def test_batches_of_any_size_give_the_same_result(self, seed: int, cut: int) -> None:
+        """Two updates give what one gives."""
         data = self.batch(np.random.default_rng(seed), self.steps)
         fold = self._fold(*(array[:cut] for array in data))
         fold.update(*(array[cut:] for array in data))
         self._check_same(fold, self._fold(*data))
 
     def test_an_empty_fold_changes_nothing(self) -> None:
+        """An empty fold changes nothing."""
         data = self.batch(np.random.default_rng(0), self.steps)
         before, after = self.make(), self._fold(*data)
         before.merge(self._fold(*data))
@@ -67,6 +70,7 @@ class FoldLaws:
         self._check_same(after, self._fold(*data))
 
     def test_merging_leaves_the_other_as_it_was(self) -> None:
+        """Merging leaves the other as it was."""
         generator = np.random.default_rng(0)
         ours, theirs = self.batch(generator, self.steps), self.batch(generator, self.steps)
         target, other = self.make(), self._fold(*theirs)

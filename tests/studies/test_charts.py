@@ -109,7 +109,9 @@ def test_endings_fill_the_bar() -> None:
 
 
 def test_histogram_shows_a_single_step() -> None:
-    bars = list(parsed(charts.histogram([0, 1, 2], [10_000, 1], "x", "steps", log=True)).iter("rect"))
+    bars = list(
+        parsed(charts.histogram([0, 1, 2], [10_000, 1], "x", "steps", log=True)).iter("rect")
+    )
     assert all(float(bar.get("height", "0")) > 1 for bar in bars)
 
 

@@ -37,7 +37,7 @@ class TorchAgent(Agent):
 
     def act(self, observation: Tensor, state: Any, noise: Noise | None) -> Acted:
         """Acts once for every row; see Agent."""
-        numbers = self.module(observation)
+        numbers = self.module(observation.to(self.dtype))
         if not isinstance(numbers, Tensor) or numbers.dim() != 2:
             kind = type(numbers).__name__
             given = list(numbers.shape) if isinstance(numbers, Tensor) else f"a {kind}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policyscope.errors import CorruptFile, DiskFull
+from policyscope.errors import CorruptFile, DiskFull, InvalidInput
 
 
 def strict(value: Any) -> Any:
@@ -44,6 +44,21 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Makes the folder of the file `path`, so that work begins only where its result can be kept.
+
+    Raises InvalidInput where no file can be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"Cannot write {path}: {error}. Choose another place.") from error
+    if path.is_dir() or not path.name:
+        raise InvalidInput(f"Cannot write {path}: it is a directory. Name a file.")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidInput(f"Cannot write {path}: {path.parent} is read-only. Choose another place.")
 
 
 def read_document(path: Path) -> dict[str, Any]:

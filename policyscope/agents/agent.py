@@ -38,12 +38,24 @@ class Agent(ABC):
     algorithm: str = "unknown"
     environment: str | None = None
     """The environment it was made for, where the file says so."""
+    is_safe: bool = True
+    """Whether it was opened without running code of its file."""
     source: Path | None = None
     """The file it was opened from, if a copy of that file is all it takes to open it again."""
 
     @abstractmethod
     def act(self, observation: Tensor, state: Any, noise: Noise | None) -> Acted:
         """Acts once for every row; without `noise` it takes the most likely action."""
+
+    def bind(self, observation_space: Any, action_space: Any) -> None:
+        """Learns the spaces of the environment it is to act in (Gymnasium's, of one row).
+
+        Called before acting; an agent whose file does not say its spaces needs them.
+        """
+
+    def network_of(self, path: str) -> str:
+        """Which network the module at `path` belongs to: `policy`, `value`, `shared` …"""
+        return "policy"
 
     def initial_state(self, rows: int) -> Any:
         """The recurrent state at the start of an episode, for `rows` rows."""

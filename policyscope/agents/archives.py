@@ -41,8 +41,8 @@ UNREADABLE = (
 class Archive:
     """The members of a zip archive that `wanted` names; a context manager.
 
-    Members that are not wanted are never read, whatever they hold. Raises UntrustedFile for
-    names that point outside, and CorruptFile for bombs and for what is not a whole zip archive.
+    Members that are not wanted are never read, whatever they hold. Raises CorruptFile, naming the
+    member, for archives that try something and for those that are not whole.
     """
 
     def __init__(self, source: Untrusted, wanted: Callable[[str], bool]) -> None:

@@ -25,15 +25,17 @@ def leaves(value: Any) -> list[Tensor]:
     """The tensors of a nested tuple, list or dict, in order."""
     if isinstance(value, Tensor):
         return [value]
-    if isinstance(value, Mapping):
-        return [leaf for item in value.values() for leaf in leaves(item)]
     if isinstance(value, tuple | list):
         return [leaf for item in value for leaf in leaves(item)]
+    if isinstance(value, Mapping):
+        return [leaf for item in value.values() for leaf in leaves(item)]
     return []
 
 
 def with_leaf(value: Any, index: int, new: Tensor) -> Any:
     """`value` with its tensor number `index` replaced; containers keep their types."""
+    if isinstance(value, Tensor):
+        return new
     counter = iter(range(len(leaves(value))))
 
     def rebuild(item: Any) -> Any:
@@ -48,6 +50,30 @@ def with_leaf(value: Any, index: int, new: Tensor) -> Any:
         return item
 
     return rebuild(value)
+
+
+def rows_first(module: nn.Module, tensor: Tensor) -> Tensor:
+    """An activation of `module` with its row axis first.
+
+    torch's recurrent modules put the sequence, or the layers, before the rows; there is one step
+    and usually one layer, so that axis of length one is left out.
+    """
+    if not is_sequence_first(module) or tensor.dim() != 3:
+        return tensor
+    turned = tensor.movedim(1, 0)
+    return turned.squeeze(1) if turned.shape[1] == 1 else turned
+
+
+def as_module_has_it(module: nn.Module, tensor: Tensor, like: Tensor) -> Tensor:
+    """Undoes `rows_first`, for an activation shaped as `like` was."""
+    if not is_sequence_first(module) or like.dim() != 3:
+        return tensor
+    return (tensor if tensor.dim() == 3 else tensor.unsqueeze(1)).movedim(0, 1)
+
+
+def is_sequence_first(module: nn.Module) -> bool:
+    """Whether `module` is a recurrent one whose row axis is the second."""
+    return isinstance(module, nn.RNNBase) and not module.batch_first
 
 
 def check_sites(module: nn.Module, sites: Iterable[Site]) -> None:
@@ -142,8 +168,12 @@ class Hooks:
                 return None
             call = self._calls.get(path, 0)
             self._calls[path] = call + 1
-            value, changed = self._visit(sites, call, (args, kwargs))
-            return value if changed else None
+            # Nearly every module is called with one tensor; taking it out is a third of the cost.
+            alone = not kwargs and len(args) == 1
+            value, changed = self._visit(module, sites, call, args[0] if alone else (args, kwargs))
+            if not changed:
+                return None
+            return ((value,), kwargs) if alone else value
 
         return hook
 
@@ -151,23 +181,27 @@ class Hooks:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             if not self._armed:
                 return None
-            value, changed = self._visit(sites, self._calls[path] - 1, output)
+            value, changed = self._visit(module, sites, self._calls[path] - 1, output)
             return value if changed else None
 
         return hook
 
-    def _visit(self, sites: list[Site], call: int, value: Any) -> tuple[Any, bool]:
+    def _visit(
+        self, module: nn.Module, sites: list[Site], call: int, value: Any
+    ) -> tuple[Any, bool]:
         changed = False
         for site in sites:
             if site.call is not None and site.call != call:
                 continue
             tensors = leaves(value)
             index = self._index(site, len(tensors))
-            tensor = tensors[index]
+            inside = tensors[index]
+            tensor = rows_first(module, inside)
             if site in self.edits:
                 edited = self.edits[site](tensor, self.values)
                 if edited is not tensor:
-                    value, tensor, changed = with_leaf(value, index, edited), edited, True
+                    value = with_leaf(value, index, as_module_has_it(module, edited, inside))
+                    tensor, changed = edited, True
             if site in self.reads:
                 self._keep(site, tensor)
         return value, changed
@@ -209,4 +243,3 @@ class Hooks:
 
     def _overwritten(self) -> set[Site]:
         return {s for s, version in self._versions.items() if self.values[s]._version != version}
-

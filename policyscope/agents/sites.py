@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from policyscope.address import Side, Site
 from policyscope.agents.agent import Agent
-from policyscope.agents.hooks import leaves
+from policyscope.agents.hooks import leaves, rows_first
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class SiteInfo:
     dtype: str
     role: str
     """`observation`, the name of an output such as `logits`, or `hidden`."""
+    network: str = "policy"
+    """`policy`, `value`, `shared` …: which of the agent's networks it lies in."""
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `inspect --json`."""
@@ -29,6 +31,7 @@ class SiteInfo:
             "shape": list(self.shape),
             "dtype": self.dtype,
             "role": self.role,
+            "network": self.network,
         }
 
 
@@ -41,13 +44,16 @@ def list_sites(agent: Agent, observation: Tensor) -> list[SiteInfo]:
     calls: dict[str, int] = {}
     handles = []
 
+    def rows(module: nn.Module, value: Any) -> list[Tensor]:
+        return [rows_first(module, tensor) for tensor in leaves(value)]
+
     def listen(path: str, module: nn.Module) -> None:
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
             calls[path] = calls.get(path, 0) + 1
-            reached.append((path, "in", calls[path] - 1, leaves((args, kwargs))))
+            reached.append((path, "in", calls[path] - 1, rows(module, (args, kwargs))))
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
-            reached.append((path, "out", calls[path] - 1, leaves(output)))
+            reached.append((path, "out", calls[path] - 1, rows(module, output)))
 
         handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
         handles.append(module.register_forward_hook(after))
@@ -81,6 +87,7 @@ def list_sites(agent: Agent, observation: Tensor) -> list[SiteInfo]:
             shape=tuple(tensor.shape[1:]),
             dtype=str(tensor.dtype).removeprefix("torch."),
             role=role(tensor),
+            network=agent.network_of(path),
         )
         for path, side, call, tensors in reached
         for index, tensor in enumerate(tensors)

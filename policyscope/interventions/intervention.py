@@ -22,6 +22,8 @@ class Batched(ABC):
     """
 
     active: Bool[Tensor, " condition"]
+    leaves_others: bool = False
+    """Whether `edit` itself leaves rows without such an edit bit for bit as they were."""
     _rows: Int[Tensor, " row"]
     _active_rows: Bool[Tensor, " row"]
 
@@ -30,7 +32,7 @@ class Batched(ABC):
         self._rows = condition
         self._active_rows = self.active.to(condition.device)[condition]
         self._any = bool(self._active_rows.any())
-        self._all = bool(self._active_rows.all())
+        self._all = self.leaves_others or bool(self._active_rows.all())
         if self._any:
             self.gather(condition)
 

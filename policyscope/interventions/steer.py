@@ -70,6 +70,8 @@ class Steer(Edit):
 class BatchedSteer(Batched):
     """One vector per condition, looked up once per assignment and added to all rows together."""
 
+    leaves_others = True
+
     def __init__(self, edits: Sequence[Steer | None]) -> None:
         units = next(len(edit.direction) for edit in edits if edit is not None)
         self.vectors = torch.zeros(len(edits), units)
@@ -77,6 +79,9 @@ class BatchedSteer(Batched):
             if edit is not None:
                 vector.copy_(edit.alpha * edit.direction)
         self.active = self.vectors.abs().sum(1) > 0
+        # Adding minus zero changes no bit of any number (zero would make 0 of -0), and costs a
+        # sixth of choosing between the edited and the unedited row.
+        self.vectors[~self.active] = -0.0
 
     def gather(self, condition: Int[Tensor, " row"]) -> None:
         self._added = self.vectors.to(condition.device)[condition]

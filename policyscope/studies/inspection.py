@@ -37,9 +37,10 @@ class Inspection:
             Column("shape", side="left"),
             Column("type", side="left"),
             Column("role", side="left"),
+            Column("network", side="left"),
         )
         rows = tuple(
-            (str(s.site), "×".join(map(str, s.shape)) or "1", s.dtype, s.role) for s in self.sites
+            (str(s.site), "×".join(map(str, s.shape)) or "1", s.dtype, s.role, s.network) for s in self.sites
         )
         note = (
             f"{self.algorithm} · {self.parameters:,} parameters · {self.environment} · observes "
@@ -101,5 +102,5 @@ def inspect_in(agent: Agent, environment: Environment) -> Inspection:
         fingerprint=agent.fingerprint(),
         sites=tuple(list_sites(agent, observation.to(agent.device))),
         metrics=tuple(metric.name for metric in metrics_of(environment.id)),
-        safe=True,
+        safe=agent.is_safe,
     )

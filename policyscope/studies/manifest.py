@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,8 @@ from policyscope.errors import CorruptFile, InvalidInput, NewerFormat, UnknownNa
 FORMAT = 1
 MANIFEST = "study.json"
 PACKAGES = ("policyscope", "torch", "numpy", "gymnasium")
+NEEDED = {"agent": {"spec", "file", "folder", "fingerprint"}, "environment": {"id", "arguments"}}
+"""What a study cannot be opened without."""
 
 
 def software() -> dict[str, str]:
@@ -45,8 +47,8 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         facts = read_document(path)
     except FileNotFoundError:
-        near = [found.parent.name for found in directory.absolute().parent.glob(f"*/{MANIFEST}")]
-        error = UnknownName.among("study", str(directory), near)
+        near = [str(found.parent) for found in directory.parent.glob(f"*/{MANIFEST}")]
+        error = UnknownName.among("study", str(directory), sorted(near))
         raise UnknownName(
             f"{error} Make one with: policyscope new {directory} --agent … --env …"
         ) from None
@@ -59,12 +61,10 @@ def read_manifest(directory: Path) -> Manifest:
             f"{directory} has study format {facts['format']}; this policyscope reads up to "
             f"{FORMAT}. Update it: pip install --upgrade policyscope"
         )
-    try:
-        return Manifest(
-            **{
-                name: facts[name]
-                for name in ("agent", "environment", "seed", "created", "versions")
-            }
-        )
-    except KeyError as error:
-        raise CorruptFile(f"{path} lacks {error}. Restore it from a copy.") from error
+    for name, keys in NEEDED.items():
+        if not (isinstance(facts.get(name), dict) and keys <= facts[name].keys()):
+            raise CorruptFile(
+                f"{path} lacks {name} with {', '.join(sorted(keys))}. Restore it from a copy."
+            )
+    known = {one.name for one in fields(Manifest)}
+    return Manifest(**{name: value for name, value in facts.items() if name in known})

@@ -355,3 +355,40 @@ def test_replacing_one_leaf_leaves_everything_else(value, data):
     assert kinds(replaced) == kinds(value)
     for place, leaf in enumerate(leaves(replaced)):
         assert leaf is (new if place == index else before[place])
+
+
+# ── Recurrent modules ────────────────────────────────────────────────────────────────────────────
+
+
+class Remembering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        sequence, _ = self.lstm(x.unsqueeze(0))
+        return self.head(sequence.squeeze(0))
+
+
+def test_the_rows_of_a_recurrent_module_come_first():
+    torch.manual_seed(0)
+    network, x = Remembering(), inputs()
+    reads = [site("lstm:in"), site("lstm:out.0"), site("lstm:out.1"), site("head:in")]
+    with torch.no_grad(), Hooks(network, reads) as hooks:
+        hooks.run(network, x)
+        assert torch.equal(hooks.values[reads[0]], x)
+        assert torch.equal(hooks.values[reads[1]], hooks.values[reads[3]])
+        assert hooks.values[reads[2]].shape == (len(x), 6)
+
+
+def test_an_edit_of_a_recurrent_module_reaches_the_rows_it_means():
+    torch.manual_seed(0)
+    network, x = Remembering(), inputs()
+    push = torch.arange(len(x), dtype=torch.float32)[:, None]
+    with torch.no_grad():
+        plain = network(x)
+        edits = {site("lstm:out.0"): lambda activation, values: activation + push}
+        with Hooks(network, edits=edits) as hooks:
+            pushed = hooks.run(network, x)
+    torch.testing.assert_close(pushed - plain, push * network.head.weight.sum(1))

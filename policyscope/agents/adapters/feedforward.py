@@ -7,14 +7,12 @@ public repositories of such networks use, and for any other network both are ask
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import isqrt
+from math import isqrt, log
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
@@ -247,6 +245,18 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(name, module)
 
 
+def place_tensor(root: nn.Module, name: str, tensor: Tensor, *, is_learnt: bool) -> None:
+    """Adds a tensor that belongs to no layer, at a dotted path."""
+    path, _, last = name.rpartition(".")
+    if path not in dict(root.named_modules()):
+        place(root, path, nn.Module())
+    owner = root.get_submodule(path)
+    if is_learnt:
+        owner.register_parameter(last, nn.Parameter(tensor))
+    else:
+        owner.register_buffer(last, tensor)
+
+
 def bare(layer: Layer, stride: int = 1, padding: int = 0) -> nn.Module:
     """The torch module of one layer."""
     if layer.kind == "linear":
@@ -394,17 +404,7 @@ class FeedForward(RebuiltAgent):
         self.module = Branches(self.stages, heads, activation, steps, padding).eval()
         self.rest = {name: shapes[name] for name in rest}
         for name in rest:
-            owner = self.module
-            *parents, last = name.split(".")
-            if parents and ".".join(parents) not in dict(owner.named_modules()):
-                place(owner, ".".join(parents), nn.Module())
-            owner = owner.get_submodule(".".join(parents))
-            learnt = "std" in last
-            tensor = torch.zeros(shapes[name])
-            if learnt:
-                owner.register_parameter(last, nn.Parameter(tensor))
-            else:
-                owner.register_buffer(last, tensor)
+            place_tensor(self.module, name, torch.zeros(shapes[name]), is_learnt=is_width(name))
         self.is_dueling = self.head == "values" and self.value is not None
         self.std = std
         self.max_action = max_action or CONTINUOUS.get(self.sizes, 1.0)
@@ -437,8 +437,6 @@ class FeedForward(RebuiltAgent):
             head, std = "action", 0.1
         if known.policy == "l3" and sizes in DISCRETE:
             head = "logits"
-        if known.policy == r"network\.\d+" and any("." in name and "lstm" in name for name in shapes):
-            return None
         return arguments | {
             "activation": known.activation,
             "head": head,
@@ -480,9 +478,8 @@ class FeedForward(RebuiltAgent):
         else:
             log_std = None if self.log_std is None else outputs[self.log_std]
             acted = self._move(policy, log_std, noise)
-        if value is not None:
-            acted.outputs["value"] = value.squeeze(-1)  # pyright: ignore[reportIndexIssue]
-        return Acted(acted.action, acted.outputs, state)
+        beside = {} if value is None else {"value": value.squeeze(-1)}
+        return Acted(acted.action, {**acted.outputs, **beside}, state)
 
     def _choose(self, policy: Tensor, value: Tensor | None, noise: Noise | None) -> Acted:
         if self.head == "logits":
@@ -499,14 +496,14 @@ class FeedForward(RebuiltAgent):
 
     def _move(self, mean: Tensor, log_std: Tensor | None, noise: Noise | None) -> Acted:
         scale, bias = self._buffer("action_scale", self.max_action), self._buffer("action_bias", 0)
+        log_std = self._log_std(mean, log_std)
         if self.head == "action":
             mean = torch.tanh(mean) * scale + bias
-            width = torch.full_like(mean[:1], self.std).log()
-            action = mean if self.std == 0 else sample_normal(mean, width, noise)
-            if noise is not None:
-                action = torch.minimum(torch.maximum(action, bias - scale), bias + scale)
+            action = mean if log_std is None else sample_normal(mean, log_std, noise)
+            action = torch.minimum(torch.maximum(action, bias - scale), bias + scale)
             return Acted(action.cpu().numpy(), {"mean": mean})
-        log_std = self._log_std(mean, log_std)
+        if log_std is None:
+            raise InvalidInput(f"Head {self.head} needs a width. Say it: std=0.1, for example.")
         action = sample_normal(mean, log_std, noise)
         if self.head == "squashed":
             action = torch.tanh(action) * scale + bias
@@ -514,14 +511,14 @@ class FeedForward(RebuiltAgent):
             action = action.clamp(-self.max_action, self.max_action)
         return Acted(action.cpu().numpy(), {"mean": mean, "log_std": log_std})
 
-    def _log_std(self, mean: Tensor, log_std: Tensor | None) -> Tensor:
+    def _log_std(self, mean: Tensor, log_std: Tensor | None) -> Tensor | None:
+        """The width of the noise, from a layer, a parameter or the argument; None without noise."""
         if log_std is None:
-            name = next((name for name in self.rest if "std" in name), None)
-            if name is None:
-                return torch.full_like(mean, float("-inf") if not self.std else self.std).log()
-            return self.module.get_parameter(name).expand_as(mean)
-        path = "" if self.log_std is None else self.stages[self.log_std].path
-        if path == "fc_logstd":
+            name = next((name for name in self.rest if is_width(name)), None)
+            if name is not None:
+                return self.module.get_parameter(name).expand_as(mean)
+            return torch.full_like(mean, log(self.std)) if self.std else None
+        if self.log_std is not None and self.stages[self.log_std].path == "fc_logstd":
             # CleanRL's SAC: tanh, then stretched to [-5, 2].
             return -5 + 3.5 * (torch.tanh(log_std) + 1)
         return log_std.clamp(-20, 2)
@@ -569,8 +566,12 @@ def one_of(name: str, given: str, known: Mapping[str, Any] | Sequence[str]) -> s
 
 def is_beside(name: str) -> bool:
     """Whether a tensor that is no layer's is one that policies carry: widths, scales, atoms."""
-    last = name.rpartition(".")[2]
-    return last in ("action_scale", "action_bias", "atoms") or last.endswith(("std", "log_sigma"))
+    return name.rpartition(".")[2] in ("action_scale", "action_bias", "atoms") or is_width(name)
+
+
+def is_width(name: str) -> bool:
+    """Whether a tensor that is no layer's is the logarithm of a standard deviation."""
+    return name.rpartition(".")[2].endswith(("logstd", "log_std", "log_sigma"))
 
 
 def is_known(known: Known, path: str, shapes: Shapes) -> bool:

@@ -90,7 +90,9 @@ def first_angle(step: Step) -> Float[np.ndarray, " row"]:
 @metric(
     unit="rad",
     environments=ACROBOT,
-    words=Words("lower link {not} bent {far} back", "lower link {not} bent {far} forth"),
+    words=Words(
+        "lower link {not} bent {far} clockwise", "lower link {not} bent {far} counter-clockwise"
+    ),
 )
 def second_angle(step: Step) -> Float[np.ndarray, " row"]:
     """The lower link's angle against the upper one; 0 is straight."""
@@ -110,7 +112,10 @@ def first_angular_velocity(step: Step) -> Float[np.ndarray, " row"]:
 @metric(
     unit="rad/s",
     environments=ACROBOT,
-    words=Words("lower link {not} bending back {fast}", "lower link {not} bending forth {fast}"),
+    words=Words(
+        "lower link {not} bending clockwise {fast}",
+        "lower link {not} bending counter-clockwise {fast}",
+    ),
 )
 def second_angular_velocity(step: Step) -> Float[np.ndarray, " row"]:
     """How fast the lower link turns against the upper one."""

@@ -1,0 +1,133 @@
+"""The running statistics by which an agent's observations were normalised while it was trained."""
+
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from policyscope.agents.pickles import PickledArray, StandIn, unpickle
+from policyscope.agents.preprocessing import Observation
+from policyscope.agents.untrusted import Untrusted, read_untrusted
+from policyscope.errors import InvalidInput, MissingExtra, UntrustedFile
+
+STATISTICS_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and variance of one array of an observation."""
+
+    mean: Float[Tensor, "..."]
+    variance: Float[Tensor, "..."]
+    count: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the observation, without rows."""
+        return tuple(self.mean.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Subtracts the mean, divides by the standard deviation and clips, as VecNormalize does."""
+
+    statistics: Statistics | Mapping[str, Statistics]
+    clip: float = 10.0
+    epsilon: float = 1e-8
+
+    def apply(self, observation: Observation) -> Observation:
+        """The observation with every array that has statistics normalised."""
+        if isinstance(self.statistics, Statistics):
+            if isinstance(observation, Mapping):
+                raise InvalidInput("The statistics are of one array; the observation has parts.")
+            return self._one(observation, self.statistics)
+        if not isinstance(observation, Mapping):
+            raise InvalidInput("The statistics are of parts; the observation is one array.")
+        changed = {key: self._one(observation[key], one) for key, one in self.statistics.items()}
+        return {**observation, **changed}
+
+    def _one(
+        self, array: Shaped[Tensor, "row ..."], statistics: Statistics
+    ) -> Float[Tensor, "row ..."]:
+        if tuple(array.shape[1:]) != statistics.shape:
+            raise InvalidInput(
+                f"The statistics beside the agent are of shape {list(statistics.shape)}; "
+                f"the observation has {list(array.shape[1:])}."
+            )
+        # In double precision, as where the statistics were gathered.
+        mean, variance = (
+            part.to(array.device) for part in (statistics.mean, statistics.variance)
+        )
+        normal = (array.double() - mean) / torch.sqrt(variance + self.epsilon)
+        return normal.clamp(-self.clip, self.clip).float()
+
+
+def read_vecnormalize(path: Path, *, trust: bool = False) -> Normalization | None:
+    """The observation statistics in a VecNormalize pickle; None where it normalises rewards only.
+
+    Nothing in the pickle is run unless it is trusted and cannot be read otherwise.
+    """
+    source = read_untrusted(path, STATISTICS_BYTES)
+    try:
+        found = unpickle(source).value
+    except UntrustedFile:
+        if not trust:
+            raise
+        found = load_trusted(source)
+    facts = found.state if isinstance(found, StandIn) else vars(found)
+    if not isinstance(facts, Mapping) or "obs_rms" not in facts:
+        raise source.damaged(f"it holds a {type(found).__name__}, not a VecNormalize")
+    if not facts.get("norm_obs", True):
+        return None
+    running, keys = facts["obs_rms"], facts.get("norm_obs_keys")
+    if isinstance(running, Mapping):
+        parts = {str(key): to_statistics(running[key], source) for key in keys or running}
+        return Normalization(parts, *clip_and_epsilon(facts, source))
+    return Normalization(to_statistics(running, source), *clip_and_epsilon(facts, source))
+
+
+def load_trusted(source: Untrusted) -> Any:
+    """Runs the pickle, which needs Stable-Baselines3 and what else it names."""
+    try:
+        return pickle.loads(source.content)
+    except ImportError as error:
+        raise MissingExtra.of(error.name or "stable_baselines3", "sb3") from error
+
+
+def to_statistics(running: Any, source: Untrusted) -> Statistics:
+    """Mean, variance and count of one RunningMeanStd, checked."""
+    facts = running.state if isinstance(running, StandIn) else getattr(running, "__dict__", None)
+    if not isinstance(facts, Mapping):
+        raise source.damaged("its obs_rms is not a RunningMeanStd")
+    mean, variance = (to_tensor(facts.get(name)) for name in ("mean", "var"))
+    if mean is None or variance is None or mean.shape != variance.shape:
+        raise source.damaged("its obs_rms has no mean and variance of one shape")
+    if not (torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()):
+        raise source.damaged("its obs_rms has a mean or variance that cannot be")
+    return Statistics(mean, variance, float(facts.get("count") or 0))
+
+
+def to_tensor(value: Any) -> Float[Tensor, "..."] | None:
+    """A pickled array as double precision numbers; None if it is none."""
+    array = value.value if isinstance(value, PickledArray) else value
+    if not isinstance(array, np.ndarray | np.number | float):
+        return None
+    return torch.from_numpy(np.array(array, np.float64))
+
+
+def clip_and_epsilon(facts: Mapping[Any, Any], source: Untrusted) -> tuple[float, float]:
+    """Where normalised observations are clipped, and what keeps their divisor from zero."""
+    try:
+        clip, epsilon = float(facts.get("clip_obs", 10.0)), float(facts.get("epsilon", 1e-8))
+    except (TypeError, ValueError) as error:
+        raise source.damaged("its clip_obs or epsilon is no number") from error
+    if not clip > 0 or not math.isfinite(epsilon) or epsilon < 0:
+        raise source.damaged(f"its clip_obs is {clip} and its epsilon {epsilon}")
+    return clip, epsilon

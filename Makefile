@@ -19,7 +19,7 @@ help:
 	@echo 'make test    all tests'
 	@echo 'make check   format, lint, types, floors and tests'
 	@echo 'make format  rewrite the code as the formatter and the linter want it'
-	@echo 'make bench   every benchmark, one after another'
+	@echo 'make bench   every speed against what it is promised against, as one table'
 	@echo 'make clean   remove the virtual environment and caches'
 
 demo: .venv/runtime.stamp
@@ -40,7 +40,7 @@ format: .venv/dev.stamp
 	$(BIN)/ruff format .
 
 bench: .venv/dev.stamp
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

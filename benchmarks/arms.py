@@ -1,7 +1,8 @@
 """Two ways of doing one job, measured in turn: CPU and wall seconds, and the ratio of their rates.
 
-The arms take turns within a round and the ratio is taken within the round too, so whatever else the
-machine does slows both alike. Reported is the median over the rounds, with the smallest and largest.
+The arms take turns within a round and the ratio is taken within the round too, so whatever else
+the machine does slows both alike. Reported is the median over the rounds, with the smallest and
+the largest.
 """
 
 import os
@@ -93,9 +94,8 @@ def ratios(comparisons: Sequence[Comparison]) -> Table:
         Column("target", ".3g"),
         Column("met", side="left"),
         Column("× by the clock", ".3g"),
-        Column("ours per CPU s", ",.3g"),
-        Column("theirs", ",.3g"),
-        Column("unit", side="left"),
+        Column("ours per CPU s"),
+        Column("theirs", side="left"),
     )
     rows = tuple(
         (
@@ -106,13 +106,17 @@ def ratios(comparisons: Sequence[Comparison]) -> Table:
             one.target,
             "yes" if one.is_met else "NO",
             one.wall.median,
-            one.ours,
-            one.theirs,
-            one.unit,
+            say_rate(one.ours),
+            f"{say_rate(one.theirs)} {one.unit}",
         )
         for one in comparisons
     )
     return Table("Speed", columns, rows, machine())
+
+
+def say_rate(rate: float) -> str:
+    """A rate in three digits or so."""
+    return f"{rate / 1000:,.4g}k" if rate >= 1000 else f"{rate:.3g}"
 
 
 def machine() -> str:

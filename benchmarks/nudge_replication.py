@@ -167,9 +167,7 @@ def record(agent: Agent, seed: int, episodes: int) -> dict[str, torch.Tensor]:
     return {site: torch.cat(collected) for site, collected in parts.items()}
 
 
-def play_alone(
-    agent: Agent, tried: Sequence[Setting], episodes: int, seed: int
-) -> np.ndarray:
+def play_alone(agent: Agent, tried: Sequence[Setting], episodes: int, seed: int) -> np.ndarray:
     """Returns [setting, episode], no two episodes with the same seed: the source's comparison."""
     seeds = episode_seeds("sweep", len(tried) * episodes, seed)
     jobs = [Job(number, s, number % len(tried)) for number, s in enumerate(seeds)]
@@ -195,10 +193,10 @@ def play_paired(
 def to_json(effect: Effect) -> dict[str, float]:
     """A paired difference in the results file."""
     return {
-        "difference": round(effect.difference, 3),
-        "low": round(effect.low, 3),
-        "high": round(effect.high, 3),
-        "p": float(f"{effect.p:.4g}"),
+        "difference": round(effect.difference, 2),
+        "low": round(effect.low, 2),
+        "high": round(effect.high, 2),
+        "p": float(f"{effect.p:.3g}"),
     }
 
 
@@ -210,6 +208,7 @@ def summarize(policies: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         group: {kind: summarize_kind(chosen, kind) for kind in KINDS}
         | {"fresh_baseline": average([one["fresh_baseline"] for one in chosen])}
+        | {"feature_less_random": compare_kinds(chosen)}
         for group in GROUPS
         if len(chosen := [one for one in policies if one["group"] == group]) > 1
     }
@@ -234,18 +233,39 @@ def summarize_kind(policies: Sequence[dict[str, Any]], kind: str) -> dict[str, A
     }
 
 
-def summarize_best(
-    best: Sequence[dict[str, Any]], promised: Sequence[float]
-) -> dict[str, Any]:
+def compare_kinds(policies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the best feature of each unpaired search gains on fresh seeds beyond the best random."""
+    gains = {
+        kind: [best_of(one, kind)["fresh"]["difference"] for one in policies] for kind in KINDS
+    }
+    return average(np.subtract(gains["feature"], gains["random"]).tolist())
+
+
+def best_of(policy: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The setting that the source's way of searching picks."""
+    tried = [one for one in policy["settings"] if one["kind"] == kind]
+    return max(tried, key=lambda one: one["unpaired"])
+
+
+def summarize_best(best: Sequence[dict[str, Any]], promised: Sequence[float]) -> dict[str, Any]:
     """What the best of each search promised, and what is left of it on fresh seeds."""
     kept = [one["fresh"]["difference"] for one in best]
+    like_source = [gain >= SOURCE_GAIN for gain in promised]
+    helps = holds(best)
     return {
-        "looks_like_source": share(sum(gain >= SOURCE_GAIN for gain in promised), len(best)),
+        "in_layer2": share(sum(one["layer"] == "layer2" for one in best), len(best)),
+        "of_those_like_source_helps": share(
+            sum(a and b for a, b in zip(like_source, helps, strict=True)), sum(like_source)
+        ),
+        "of_those_like_source_fresh": average(
+            [gain for gain, is_like in zip(kept, like_source, strict=True) if is_like]
+        ),
+        "looks_like_source": share(sum(like_source), len(best)),
         "promised": average(promised),
         "promised_median": float(np.median(promised)),
         "fresh": average(kept),
         "fresh_median": float(np.median(kept)),
-        "helps_holm_over_policies": share(sum(holds(best)), len(best)),
+        "helps_holm_over_policies": share(sum(helps), len(best)),
         "harms_holm_over_policies": share(sum(holds(best, sign=-1)), len(best)),
         "truly_as_large_as_source": share(sum(gain >= SOURCE_GAIN for gain in kept), len(best)),
         "largest": max((one["fresh"] for one in best), key=lambda one: one["difference"]),
@@ -263,6 +283,8 @@ def holds(tried: Sequence[dict[str, Any]], sign: int = 1) -> list[bool]:
 
 def share(count: int, of: int) -> dict[str, float]:
     """A share with its exact 95 % interval (Clopper and Pearson 1934)."""
+    if not of:
+        return {"count": 0, "of": 0, "low": 0.0, "high": 1.0}
     low = stats.beta.ppf(LEVEL / 2, count, of - count + 1) if count else 0.0
     high = stats.beta.ppf(1 - LEVEL / 2, count + 1, of - count) if count < of else 1.0
     return {"count": int(count), "of": of, "low": float(low), "high": float(high)}
@@ -270,6 +292,8 @@ def share(count: int, of: int) -> dict[str, float]:
 
 def average(values: Sequence[float]) -> dict[str, float]:
     """The mean over policies with its Student t interval."""
+    if len(values) < 2:
+        return dict.fromkeys(("mean", "low", "high", "smallest", "largest"), float("nan"))
     half = stats.sem(values) * stats.t.ppf(1 - LEVEL / 2, len(values) - 1)
     mean = float(np.mean(values))
     return {
@@ -283,9 +307,10 @@ def average(values: Sequence[float]) -> dict[str, float]:
 
 def table(summary: dict[str, Any]) -> Table:
     """The answer: one row per group and kind of direction."""
-    columns = tuple(Column(name, side="left") for name in ("", *(
-        f"{group}: {kind}" for group in summary for kind in KINDS
-    )))
+    columns = tuple(
+        Column(name, side="left")
+        for name in ("", *(f"{group}: {kind}" for group in summary for kind in KINDS))
+    )
     kinds = [summary[group][kind] for group in summary for kind in KINDS]
 
     def row(name: str, *path: str) -> tuple[str, ...]:
@@ -302,6 +327,8 @@ def table(summary: dict[str, Any]) -> Table:
         rows += [
             row(f"best of 16, {title}: promised gain, mean", search, "promised"),
             row(f"… promised at least +{SOURCE_GAIN:.1f}", search, "looks_like_source"),
+            row("… of these, help on fresh seeds", search, "of_those_like_source_helps"),
+            row("… of these, fresh gain, mean", search, "of_those_like_source_fresh"),
             row("… its gain on fresh seeds, mean", search, "fresh"),
             row("… helps (Holm over policies)", search, "helps_holm_over_policies"),
             row("… harms (Holm over policies)", search, "harms_holm_over_policies"),
@@ -314,7 +341,11 @@ def table(summary: dict[str, Any]) -> Table:
         row("settings that harm (Holm over all)", "settings_harmful_holm_over_all"),
     ]
     baselines = ", ".join(f"{g} {say(s['fresh_baseline'])}" for g, s in summary.items())
-    note = f"Mean return of the unedited policies on fresh seeds: {baselines}."
+    beyond = ", ".join(f"{g} {say(s['feature_less_random'])}" for g, s in summary.items())
+    note = (
+        f"Mean return of the unedited policies on fresh seeds: {baselines}. "
+        f"Fresh gain of the best feature less that of the best random direction: {beyond}."
+    )
     return Table("One ±1 nudge", columns, tuple(rows), note)
 
 
@@ -340,16 +371,18 @@ def load(path: Path, settings: Settings) -> list[dict[str, Any]]:
 
 def save(path: Path, settings: Settings, policies: Sequence[dict[str, Any]]) -> None:
     """Writes the results whole, so that a stopped run leaves the earlier ones."""
-    document = {
+    document: dict[str, Any] = {
         "source": {"baseline": SOURCE_BASELINE, "nudged": SOURCE_NUDGED},
         "settings": vars(settings),
         "groups": GROUPS,
         "summary": summarize(policies),
-        "policies": policies,
     }
+    # One policy per line: as little as a reader of the file can still find their way in.
+    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in policies)
+    text = f'{json.dumps(document, indent=1)[:-2]},\n "policies": [\n{lines}\n ]\n}}\n'
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(document, indent=1) + "\n")
+    unfinished.write_text(text)
     unfinished.replace(path)
 
 

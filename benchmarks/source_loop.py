@@ -56,7 +56,9 @@ def recording_hooks(policy: SourcePolicy, state: dict[str, np.ndarray]) -> Itera
     for module in (policy.fc1, policy.fc2):
         lists = Lists()
 
-        def hook(module: nn.Module, given: tuple[Tensor], output: Tensor, to: Lists = lists) -> None:
+        def hook(
+            module: nn.Module, given: tuple[Tensor], output: Tensor, to: Lists = lists
+        ) -> None:
             to.inputs.append(given[0].detach().cpu().squeeze(0))
             to.outputs.append(output.detach().cpu().squeeze(0))
             to.states.append(state["value"].copy())
@@ -113,9 +115,7 @@ def intervene(
     return steps, rows
 
 
-def choose(
-    policy: SourcePolicy, observation: np.ndarray, condition: dict[str, Any] | None
-) -> int:
+def choose(policy: SourcePolicy, observation: np.ndarray, condition: dict[str, Any] | None) -> int:
     """An action sampled for one observation."""
     with torch.no_grad():
         logits = policy(torch.from_numpy(observation).unsqueeze(0), condition)

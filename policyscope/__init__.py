@@ -1,4 +1,4 @@
-"""policyscope: look inside reinforcement-learning agents, change what they think, measure what they do.
+"""policyscope: look inside trained agents, change what they think, measure what they do.
 
 The public names; each is imported when it is first used, so that `import policyscope` is quick.
 """

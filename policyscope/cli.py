@@ -17,6 +17,7 @@ from typing import Any
 Arguments = argparse.Namespace
 
 ALPHAS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def run_new(given: Arguments) -> Said:
         given.study,
         agent=given.agent,
         env=given.env,
-        env_args=dict(map(parse_pair, given.env_arg)),
+        env_args=dict(map(parse_pair, given.env_args)),
         seed=given.seed,
     )
     document = {
@@ -219,9 +220,7 @@ def run_export(given: Arguments) -> Said:
 
 
 def run_report(given: Arguments) -> Said:
-    from policyscope.studies.report import write_report
-
-    report = write_report(opened(given), None if given.out is None else Path(given.out))
+    report = opened(given).report(given.out)
     if given.open:
         report.open()
     return Said(f"Report: {report.path}", {"file": str(report.path)})
@@ -239,6 +238,13 @@ def opened(given: Arguments) -> Any:
     from policyscope.studies.study import Study
 
     return Study.open(given.study)
+
+
+def parse_seed(text: str) -> int:
+    """A seed: every random stream takes it, and its episodes' seeds stay 64-bit numbers."""
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 to {LARGEST_SEED}")
+    return int(text)
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -303,11 +309,13 @@ COMMANDS: dict[str, Command] = {
             flag("--env", metavar="ID", help="default: the one the agent was made for"),
             flag(
                 "--env-arg",
-                action="append",
+                dest="env_args",
+                nargs="+",
+                action="extend",
                 default=[],
                 metavar="K=V",
-                help="an argument of the environment",
-            ),  # fmt: skip
+                help="arguments of the environment",
+            ),
         ),
     ),
     "evaluate": Command(
@@ -332,7 +340,7 @@ COMMANDS: dict[str, Command] = {
                 required=True,
                 metavar="S",
                 help="where to read, as fc2:in",
-            ),  # fmt: skip
+            ),
             flag(
                 "--metric",
                 dest="metrics",
@@ -340,7 +348,7 @@ COMMANDS: dict[str, Command] = {
                 action="extend",
                 metavar="M",
                 help="metrics by name, or module:function (default: all of the environment)",
-            ),  # fmt: skip
+            ),
             flag("--steps", type=int, metavar="N", help="how many samples, exactly"),
             flag("--episodes", type=int, metavar="N", help="or how many whole episodes"),
             flag(
@@ -397,7 +405,7 @@ COMMANDS: dict[str, Command] = {
                 type=int,
                 default=50,
                 metavar="N",
-                help="episodes played for the return kept",
+                help="episodes played for the return kept; 0 leaves it out",
             ),
             DETERMINISTIC,
         ),
@@ -469,7 +477,9 @@ FIT_OPTIONS = (
     flag("--learning-rate", type=float, default=1e-3, metavar="X"),
 )
 COMMON = (
-    flag("--seed", type=int, default=0, metavar="N", help="of everything random (default 0)"),
+    flag(
+        "--seed", type=parse_seed, default=0, metavar="N", help="of everything random (default 0)"
+    ),
     flag("--json", action="store_true", help="one JSON document on stdout"),
 )
 
@@ -479,6 +489,9 @@ COMMON = (
 
 class Parser(argparse.ArgumentParser):
     """argparse with "did you mean", and numbers such as -1e-3 as values."""
+
+    known_flags: Sequence[str] = ()
+    """What a flag that is not known may have meant."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -493,19 +506,15 @@ class Parser(argparse.ArgumentParser):
                 message += f". Did you mean {near[0]!r}?"
         unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
         if unknown:
-            near = difflib.get_close_matches(unknown[1], self.known_flags(), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(unknown[1], self.known_flags, n=1, cutoff=0.7)
             if near:
                 message += f". Did you mean {near[0]}?"
         self.print_usage(sys.stderr)
         self.exit(2, f"policyscope: {message}\n")
 
-    def known_flags(self) -> list[str]:
-        """Every option of every command."""
-        return sorted({name for c in COMMANDS.values() for f in c.flags for name in f.names})
-
 
 def add(parser: argparse.ArgumentParser, flags: Sequence[Flag], *, quiet: bool = False) -> None:
-    """Adds arguments; quiet ones leave no default, so that they do not hide what was given before."""
+    """Adds arguments; quiet ones have no default, so that they hide nothing given before."""
     for one in flags:
         options: dict[str, Any] = dict(one.options)
         if quiet:
@@ -517,19 +526,19 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for this command line."""
     parser = Parser(
         prog="policyscope",
-        description="Look inside reinforcement-learning agents: record, decompose, explain, intervene.",
+        description="Look inside trained agents: record, decompose, explain, intervene.",
         epilog="policyscope COMMAND --help lists the arguments of a command.",
     )
     parser.add_argument("--version", action="store_true", help="the version, and nothing else")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.about, description=command.about)
-        add(sub, command.flags)
-        if name == "fit":
-            add(sub, FIT_OPTIONS)
-        add(sub, COMMON)
+        flags = (*command.flags, *(FIT_OPTIONS if name == "fit" else ()), *COMMON)
+        add(sub, flags)
         if name == "fit":
             add_kinds(sub, argv)
+        if argv[:1] == [name]:
+            parser.known_flags = [spelling for one in flags for spelling in one.names]
     return parser
 
 
@@ -602,24 +611,11 @@ def show(said: Said, *, as_json: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, and returns its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser(words)
-    given = parser.parse_args(words)
-    if given.version:
-        from importlib.metadata import version
-
-        print(version("policyscope"))
-        return 0
-    if given.command is None:
-        parser.print_help()
-        return 2
-    if given.command == "zoo" and given.action == "train" and not (given.name and given.out):
-        parser.error("zoo train needs NAME and --out FILE")
     from policyscope.errors import PolicyscopeError
 
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        show(COMMANDS[given.command].run(given), as_json=given.json)
-        sys.stdout.flush()
+        return answer(words)
     except PolicyscopeError as error:
         print(f"policyscope: {error}", file=sys.stderr)
         return 1
@@ -627,7 +623,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        print(f"policyscope: {error}", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"policyscope: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -636,6 +633,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+
+
+def answer(words: Sequence[str]) -> int:
+    """Reads the command line, runs the command and prints its answer; returns the exit code."""
+    parser = build_parser(words)
+    given = parser.parse_args(words)
+    if given.version:
+        from importlib.metadata import version
+
+        print(version("policyscope"))
+        return 0
+    if given.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    if given.command == "zoo" and given.action == "train" and not (given.name and given.out):
+        parser.error("zoo train needs NAME and --out FILE")
+    show(COMMANDS[given.command].run(given), as_json=given.json)
+    sys.stdout.flush()
     return 0
 
 

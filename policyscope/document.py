@@ -58,7 +58,9 @@ def check_place(path: Path) -> None:
     if path.is_dir() or not path.name:
         raise InvalidInput(f"Cannot write {path}: it is a directory. Name a file.")
     if not os.access(path.parent, os.W_OK):
-        raise InvalidInput(f"Cannot write {path}: {path.parent} is read-only. Choose another place.")
+        raise InvalidInput(
+            f"Cannot write {path}: {path.parent} is read-only. Choose another place."
+        )
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -67,8 +69,9 @@ def read_document(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise CorruptFile(
-            f"{path} is not JSON: {error}. Restore it from a copy, or delete it and run its command again."
+            f"{path} is not JSON: {error}. Restore it from a copy, or delete it and run the "
+            "command that makes it."
         ) from error
     if not isinstance(found, dict):
-        raise CorruptFile(f"{path} holds no document. Delete it and run its command again.")
+        raise CorruptFile(f"{path} holds no document. Delete it and run the command that makes it.")
     return found

@@ -54,6 +54,13 @@ class Registry(Generic[T]):
         return {point.name: point for point in entry_points(group=self.group)}
 
 
+def make_importable(folder: Path | None = None) -> None:
+    """Puts `folder`, by default the current one, on the import path: a command has it not."""
+    place = str(folder or Path.cwd())
+    if place not in sys.path:
+        sys.path.insert(0, place)
+
+
 def import_named(kind: str, spec: str, folder: Path | None = None, otherwise: str = "") -> Any:
     """What `module:name` names, where `folder` (by default the current one) is importable too.
 
@@ -65,9 +72,7 @@ def import_named(kind: str, spec: str, folder: Path | None = None, otherwise: st
             f"{spec!r} names no {kind}. Write module:name, with the module as one would import it: "
             f"dots for folders, no .py. {otherwise}".rstrip()
         )
-    place = str(folder or Path.cwd())
-    if place not in sys.path:
-        sys.path.insert(0, place)
+    make_importable(folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

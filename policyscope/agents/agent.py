@@ -44,8 +44,12 @@ class Agent(ABC):
     """The file it was opened from, if a copy of that file is all it takes to open it again."""
 
     @abstractmethod
-    def act(self, observation: Tensor, state: Any, noise: Noise | None) -> Acted:
-        """Acts once for every row; without `noise` it takes the most likely action."""
+    def act(self, observation: Any, state: Any, noise: Noise | None) -> Acted:
+        """Acts once for every row; without `noise` it takes the most likely action.
+
+        `observation` is a tensor [row, …], or several of them by name where the environment
+        observes parts.
+        """
 
     def bind(self, observation_space: Any, action_space: Any) -> None:
         """Learns the spaces of the environment it is to act in (Gymnasium's, of one row).

@@ -49,7 +49,11 @@ def read_checkpoint(source: Untrusted | Path) -> Any:
             value = torch.load(io.BytesIO(source.content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise judge(source, opened, error) from error
-    check_tensors(source, value, held)
+    try:
+        check_tensors(source, value, held)
+    except (RuntimeError, NotImplementedError) as error:
+        # Tensors without a storage answer to nothing.
+        raise source.damaged(f"it holds a tensor that is none ({error})") from error
     return value
 
 
@@ -132,16 +136,21 @@ def check_tensors(source: Untrusted, value: Any, held: int) -> None:
     """Raises CorruptFile for tensors that are larger than what the file holds."""
     storages: dict[int, int] = {}
     for name, tensor in tensors_of(value, source):
-        if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        if not is_plain(tensor):
             raise source.damaged(f"{name} is a {tensor.layout} tensor on {tensor.device}")
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        if math.prod(tensor.shape) * tensor.element_size() > storage.nbytes():
-            raise source.damaged(
-                f"{name} claims shape {list(tensor.shape)}, but {storage.nbytes():,} bytes are there"
-            )
+        size = storage.nbytes()
+        storages[storage.data_ptr()] = size
+        if math.prod(tensor.shape) * tensor.element_size() > size:
+            raise source.damaged(f"{name} claims shape {list(tensor.shape)} of {size:,} bytes")
     if sum(storages.values()) > held:
         raise source.damaged(f"its tensors take {sum(storages.values()):,} bytes, it has {held:,}")
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is numbers side by side in memory."""
+    is_dense = tensor.layout is torch.strided and not tensor.is_nested
+    return is_dense and not tensor.is_quantized and tensor.device.type == "cpu"
 
 
 def tensors_of(value: Any, source: Untrusted) -> Iterator[tuple[str, Tensor]]:

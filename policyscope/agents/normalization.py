@@ -62,9 +62,7 @@ class Normalization:
                 f"the observation has {list(array.shape[1:])}."
             )
         # In double precision, as where the statistics were gathered.
-        mean, variance = (
-            part.to(array.device) for part in (statistics.mean, statistics.variance)
-        )
+        mean, variance = (part.to(array.device) for part in (statistics.mean, statistics.variance))
         normal = (array.double() - mean) / torch.sqrt(variance + self.epsilon)
         return normal.clamp(-self.clip, self.clip).float()
 
@@ -109,7 +107,9 @@ def to_statistics(running: Any, source: Untrusted) -> Statistics:
     mean, variance = (to_tensor(facts.get(name)) for name in ("mean", "var"))
     if mean is None or variance is None or mean.shape != variance.shape:
         raise source.damaged("its obs_rms has no mean and variance of one shape")
-    if not (torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()):
+    if not (
+        torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()
+    ):
         raise source.damaged("its obs_rms has a mean or variance that cannot be")
     return Statistics(mean, variance, float(facts.get("count") or 0))
 

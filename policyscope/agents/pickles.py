@@ -24,6 +24,7 @@ from policyscope.agents.untrusted import Untrusted, listed
 OPCODES = 5_000_000
 DIMENSIONS = 32
 PLAIN_DTYPE = re.compile(r"(b1|[iu][1248]|f[248]|c(8|16))")
+TENSOR = re.compile(r"torch\.(\w+\.)*\w*(Tensor|Storage)")
 INERT = {
     "collections": {"OrderedDict", "deque", "defaultdict"},
     "copyreg": {"_reconstructor", "__newobj__"},
@@ -64,6 +65,15 @@ class StandIn:
         """Takes an item of a set and forgets it."""
 
 
+class Sized(StandIn):
+    """Stands for what takes as much memory as it is told when it is called."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "StandIn":
+        if any(isinstance(argument, int) for argument in arguments):
+            raise pickle.UnpicklingError(f"a {cls.__name__} of {arguments[0]:,} places")
+        return super().__new__(cls, *arguments, **named)
+
+
 class PickledDtype(StandIn):
     """numpy's dtype, as far as it is of plain numbers."""
 
@@ -81,7 +91,7 @@ class PickledDtype(StandIn):
 class PickledArray(StandIn):
     """numpy's array: made empty, then filled by the state that follows."""
 
-    value: np.ndarray[Any, Any] | None = None
+    value: np.ndarray | None = None
     """None where the array does not hold plain numbers."""
 
     def __setstate__(self, state: Any) -> None:
@@ -91,7 +101,7 @@ class PickledArray(StandIn):
         self.__dict__["value"] = to_array(content, dtype, shape, "F" if is_fortran else "C")
 
 
-def to_array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any] | None:
+def to_array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray | None:
     """The array of this shape, which must be just what `content` fills; None if not of numbers."""
     plain = dtype.plain if isinstance(dtype, PickledDtype) else None
     if plain is None:
@@ -161,7 +171,8 @@ class InertUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
         name = f"{module_name}.{global_name}"
         self.names.add(name)
-        return READERS.get(name) or type(global_name, (StandIn,), {"__module__": module_name})
+        kind = Sized if name == "builtins.bytearray" or TENSOR.fullmatch(name) else StandIn
+        return READERS.get(name) or type(global_name, (kind,), {"__module__": module_name})
 
     def persistent_load(self, pid: Any) -> Any:
         return self.stored(pid)

@@ -137,6 +137,4 @@ class RowLSTM(nn.LSTM):
         weight = state.get("weight_ih_l0")
         if weight is None or weight.dim() != 2 or layers != set(range(len(layers))):
             raise InvalidInput(f"{path} has weights of an LSTM, but not of all its layers.")
-        return cls(
-            weight.shape[1], weight.shape[0] // 4, len(layers), bias="bias_ih_l0" in state
-        )
+        return cls(weight.shape[1], weight.shape[0] // 4, len(layers), bias="bias_ih_l0" in state)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Num, Shaped
 from torch import Tensor
 
 from policyscope.agents.agent import Agent
@@ -43,6 +43,11 @@ class RebuiltAgent(Agent):
         Arguments that shapes cannot tell are left out; a constructor without a default for one
         makes the caller ask for it.
         """
+
+    @classmethod
+    def choices(cls, argument: str) -> list[str]:
+        """The words that a constructor argument can be, where there are few."""
+        return []
 
     def network_of(self, path: str) -> str:
         """Which of its networks the module at `path` belongs to."""
@@ -89,6 +94,13 @@ def image(
         observation = observation.permute(0, 3, 1, 2)
     scaled = observation.to(like)
     return scaled / 255 if observation.dtype == torch.uint8 else scaled
+
+
+def shifted(
+    window: Shaped[Tensor, "row step ..."], newest: Shaped[Tensor, "row ..."]
+) -> Shaped[Tensor, "row step ..."]:
+    """The window one step on: its oldest entry gone, `newest` at its end."""
+    return torch.cat((window[:, 1:], newest.unsqueeze(1).to(window)), 1)
 
 
 def flat(observation: Num[Tensor, "row ..."], like: Tensor) -> Float[Tensor, "row feature"]:

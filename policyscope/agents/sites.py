@@ -35,10 +35,10 @@ class SiteInfo:
         }
 
 
-def list_sites(agent: Agent, observation: Tensor) -> list[SiteInfo]:
+def list_sites(agent: Agent, observation: Any) -> list[SiteInfo]:
     """Every site of the agent in the order it is reached, seen by acting once on `observation`.
 
-    `observation` is [row, …]. Only the module's own children are listed, not the whole module.
+    `observation` is what the agent takes, [row, …]. Only the module's own children are listed, not the whole module.
     """
     reached: list[tuple[str, Side, int, list[Tensor]]] = []
     calls: dict[str, int] = {}
@@ -63,13 +63,13 @@ def list_sites(agent: Agent, observation: Tensor) -> list[SiteInfo]:
             listen(path, module)
     try:
         with torch.no_grad():
-            acted = agent.act(observation, agent.initial_state(len(observation)), None)
+            acted = agent.act(observation, agent.initial_state(len(leaves(observation)[0])), None)
     finally:
         for handle in handles:
             handle.remove()
 
     def role(tensor: Tensor) -> str:
-        if tensor.data_ptr() == observation.data_ptr():
+        if any(tensor.data_ptr() == part.data_ptr() for part in leaves(observation)):
             return "observation"
         for name, output in acted.outputs.items():
             if tensor.data_ptr() == output.data_ptr():

@@ -138,7 +138,10 @@ def parse_parts(text: str) -> Iterator[tuple[str, Space]]:
                 shape, dtype = re.findall(r"\(([\d,\s]*)\)\s*,\s*(\w+)\s*$", inside)[-1]
                 bounds = inside[: inside.rindex("(")]
                 low, high = split_bounds(bounds)
-                yield match[1], to_box([int(n) for n in re.findall(r"\d+", shape)], dtype, low, high)
+                yield (
+                    match[1],
+                    to_box([int(n) for n in re.findall(r"\d+", shape)], dtype, low, high),
+                )
             case "Discrete":
                 yield match[1], Discrete(positive(int(NUMBER.findall(inside)[0])))
             case "MultiDiscrete":

@@ -25,10 +25,27 @@ TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".cleanrl_model")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors")
 """Files whose weights can be read."""
 
-PREFERRED = (
-    "state_dict model_state_dict policy_state_dict actor_state_dict agent_state_dict model network "
-    "net agent policy actor q_network q_net online pi ac module params weights"
-).split()
+PREFERRED = [
+    "state_dict",
+    "model_state_dict",
+    "policy_state_dict",
+    "actor_state_dict",
+    "agent_state_dict",
+    "model",
+    "network",
+    "net",
+    "agent",
+    "policy",
+    "actor",
+    "q_network",
+    "q_net",
+    "online",
+    "pi",
+    "ac",
+    "module",
+    "params",
+    "weights",
+]
 """Where checkpoints keep the weights that act, the likeliest first."""
 AVOIDED = ("optim", "target", "critic", "qf", "scheduler", "ema", "old")
 WRAPPERS = ("module.", "_orig_mod.")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary
+from policyscope.errors import InvalidInput
 
 
 @DICTIONARIES.register("relu")
@@ -27,6 +28,8 @@ class ReLU(Dictionary):
     penalty: float = field(default=1e-5, metadata={"help": "weight λ of the L1 norm of the codes"})
 
     def initialize(self, generator: torch.Generator) -> None:
+        if not (math.isfinite(self.penalty) and self.penalty >= 0):
+            raise InvalidInput(f"penalty is {self.penalty}; give a number of 0 or more, as 1e-5.")
         self.encoder: nn.Sequential = nn.Sequential(
             default_linear(self.d_in, self.width, generator), nn.ReLU()
         )

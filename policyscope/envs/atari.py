@@ -9,7 +9,7 @@ environment resets single rows with seeds of their own, so an episode is the sam
 others; it only cannot show the console's memory, which is what `emulator.py` is for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ except ImportError as error:  # pragma: no cover (tests have it, or skip)
 
 ENTRY_POINT = "ale_py.env:AtariEnv"
 SKIPPED = 4
+TOLD = ("lives", "frame_number", "episode_frame_number")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Atari(Environment):
 
     lives: Int[np.ndarray, " row"]
 
-    def __init__(self, id: str, rows: int, *, threads: int = 0, **arguments: Any) -> None:
+    def __init__(self, id: str, rows: int, /, *, threads: int = 0, **arguments: Any) -> None:
         game = find_game(id, arguments)
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._env = AtariVectorEnv(
@@ -137,19 +138,27 @@ class Atari(Environment):
                 seed=by_row[mask], options={"reset_mask": mask}
             )
         self._begun = True
-        self.lives = info["lives"]
+        self._tell(info)
 
     def step(self, action: Int[np.ndarray, " row"]) -> Transition:
         """Acts once in every row; see Environment."""
         self.observation, reward, terminated, truncated, info = self._env.step(action)
-        self.lives = info["lives"]
-        return Transition(
-            reward.astype(np.float32), terminated, truncated & ~terminated, {"lives": self.lives}
+        self._tell(info)
+        return Transition(reward.astype(np.float32), terminated, truncated & ~terminated)
+
+    def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> list[Any]:
+        raise InvalidInput(
+            f"{self.id} plays in C++ here, which shows no console's memory. Make it with ram=True: "
+            "the same frames, rewards and endings, from emulators that can be read."
         )
 
     def close(self) -> None:
         """Stops the threads."""
         self._env.close()
+
+    def _tell(self, info: Mapping[str, Any]) -> None:
+        self.lives = info["lives"]
+        self.info = {key: info[key] for key in TOLD}
 
 
 def action_meanings(game: Game) -> tuple[str, ...]:

@@ -51,10 +51,10 @@ class CartPole(Environment):
 
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
         """Begins an episode in each of `rows`; see Environment."""
-        states = self._state
-        states[:, rows] = np.stack([initial_state(int(seed)) for seed in seeds], axis=1)
+        states = np.array([initial_state(int(seed)) for seed in seeds])
+        self._state[:, rows] = states.T
         self._env.steps[rows] = 0
-        self.observation[rows] = states[:, rows].T
+        self.observation[rows] = states
 
     def step(self, action: Int[np.ndarray, " row"]) -> Transition:
         """Acts once in every row; see Environment."""

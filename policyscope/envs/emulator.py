@@ -267,7 +267,7 @@ def area_weights(
 class Emulators(Environment):
     """Rows of one game with `ram`, [row, 128], the console's memory as it is now."""
 
-    def __init__(self, id: str, rows: int, **arguments: Any) -> None:
+    def __init__(self, id: str, rows: int, /, **arguments: Any) -> None:
         self.game = find_game(id, arguments)
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self.consoles = [Console(self.game) for _ in range(rows)]
@@ -302,6 +302,7 @@ class Emulators(Environment):
         """Begins an episode in each of `rows`; see Environment."""
         for row, seed in zip(rows, seeds, strict=True):
             self.consoles[row].reset(int(seed))
+        self.info = {"lives": self.lives}
 
     def step(self, action: Int[np.ndarray, " row"]) -> Transition:
         """Acts once in every row; see Environment."""
@@ -309,7 +310,8 @@ class Emulators(Environment):
         terminated, truncated = np.zeros((2, self.rows), np.bool_)
         for row, console in enumerate(self.consoles):
             reward[row], terminated[row], truncated[row] = console.step(int(action[row]))
-        return Transition(reward, terminated, truncated, {"lives": self.lives})
+        self.info = {"lives": self.lives}
+        return Transition(reward, terminated, truncated)
 
     def keep(self, rows: Int[np.ndarray, " kept"]) -> bool:
         """Goes on with these rows only; see Environment."""
@@ -318,6 +320,7 @@ class Emulators(Environment):
         for console, frames in zip(self.consoles, self.observation, strict=True):
             console.frames = frames
         self.rows = len(self.consoles)
+        self.info = {"lives": self.lives}
         return True
 
     def save(self, row: int) -> ConsoleState:
@@ -327,6 +330,7 @@ class Emulators(Environment):
     def restore(self, row: int, saved: ConsoleState) -> None:
         """Puts one row back into a saved state; see snapshots."""
         self.consoles[row].restore(saved)
+        self.info = {"lives": self.lives}
 
     def edit(self, row: int, changes: Mapping[str, Any]) -> None:
         """Writes `ram={index: value}` into one row's memory; seen from the next frame on."""

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -10,6 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from policyscope.errors import InvalidInput
+
+Observation = Shaped[np.ndarray, "row ..."] | dict[str, Shaped[np.ndarray, "row ..."]]
+"""What every row observes: one array, or several by name (of a Dict or Tuple space)."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,6 @@ class Transition:
     reward: Float[np.ndarray, " row"]
     terminated: Bool[np.ndarray, " row"]
     truncated: Bool[np.ndarray, " row"]
-    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Environment(ABC):
@@ -35,7 +38,11 @@ class Environment(ABC):
     rows: int
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
-    observation: Shaped[np.ndarray, "row ..."]
+    observation: Any
+    """An Observation. (Typed loosely, because whoever knows the environment knows which.)"""
+    info: Mapping[str, Any] = MappingProxyType({})
+    """What it says beside the observation, of the same moment: [row] arrays by key, and `_key`
+    saying in which rows they were told."""
 
     @abstractmethod
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
@@ -61,3 +68,46 @@ class Environment(ABC):
 
     def close(self) -> None:  # noqa: B027 (most environments hold nothing)
         """Frees what the environment holds."""
+
+
+def parts_of(observation: Any) -> Observation:
+    """The observation of a vector environment; nested dicts and tuples become parts by name.
+
+    A part's name is its path, as `camera.left` or `0.position`.
+    """
+    if isinstance(observation, Mapping):
+        nested = {str(key): value for key, value in observation.items()}
+    elif isinstance(observation, tuple):
+        nested = {str(index): value for index, value in enumerate(observation)}
+    else:
+        return np.asarray(observation)
+    parts: dict[str, np.ndarray] = {}
+    for key, value in nested.items():
+        inner = parts_of(value)
+        if isinstance(inner, dict):
+            parts |= {f"{key}.{deeper}": array for deeper, array in inner.items()}
+        else:
+            parts[key] = inner
+    return parts
+
+
+def row_of(observation: Observation, row: int) -> Any:
+    """What one row observes."""
+    if isinstance(observation, dict):
+        return {part: values[row] for part, values in observation.items()}
+    return observation[row]
+
+
+def sample_observation(environment: Environment) -> Observation:
+    """An observation of one row, drawn at random from the observation space."""
+    drawn = environment.observation_space.sample()
+    return parts_of(with_row(drawn))
+
+
+def with_row(drawn: Any) -> Any:
+    """What was drawn from a space, with a row axis in front of every part."""
+    if isinstance(drawn, Mapping):
+        return {key: with_row(value) for key, value in drawn.items()}
+    if isinstance(drawn, tuple):
+        return tuple(with_row(value) for value in drawn)
+    return np.asarray(drawn)[None]

@@ -1,5 +1,6 @@
 """Making rows of an environment by its name: its own vector form first, then Gymnasium's."""
 
+import importlib
 from typing import Any
 
 import gymnasium
@@ -7,10 +8,11 @@ import gymnasium
 from policyscope.envs.cartpole import STEP_LIMITS, CartPole
 from policyscope.envs.environment import Environment
 from policyscope.envs.vector import GymnasiumRows
-from policyscope.errors import InvalidInput, MissingExtra, UnknownName
+from policyscope.errors import InvalidInput, MissingExtra, PolicyscopeError, UnknownName
+from policyscope.registry import make_importable
 
 
-def make(id: str, rows: int, *, processes: bool = False, **arguments: Any) -> Environment:
+def make(id: str, rows: int, /, *, processes: bool = False, **arguments: Any) -> Environment:
     """`rows` copies of the environment `id`, made with `arguments`.
 
     `processes` gives every row a process of its own where the environment has no vector form.
@@ -24,12 +26,12 @@ def make(id: str, rows: int, *, processes: bool = False, **arguments: Any) -> En
         return CartPole(id, rows, **arguments)
     try:
         return GymnasiumRows(id, rows, processes=processes, **arguments)
-    except TypeError as error:
-        raise InvalidInput(f"{id} cannot be made with {arguments}: {error}") from error
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtra(f"{id} needs a package of its own: {error}") from error
-    except gymnasium.error.Error as error:
-        raise InvalidInput(f"{id} cannot be made: {error}") from error
+    except PolicyscopeError:
+        raise
+    except Exception as error:  # its constructor is anybody's code
+        raise InvalidInput(f"{id} cannot be made with {arguments}: {error}") from error
 
 
 def check_id(id: str) -> None:
@@ -39,9 +41,13 @@ def check_id(id: str) -> None:
     """
     module, _, name = id.rpartition(":")
     if module:
+        make_importable()
         try:
-            __import__(module)
-        except ImportError as error:
-            raise UnknownName(f"Environment {id!r} wants module {module!r}: {error}") from error
+            importlib.import_module(module)
+        except (ImportError, TypeError) as error:
+            raise UnknownName(
+                f"Environment {id!r} wants module {module!r}: {error}. Install it, or run this in "
+                "the folder where it lies."
+            ) from error
     if name not in gymnasium.registry:
         raise UnknownName.among("environment", name, gymnasium.registry)

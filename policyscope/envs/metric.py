@@ -14,7 +14,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from policyscope.envs.environment import Environment
 from policyscope.errors import InvalidInput, UnknownName
@@ -25,7 +25,8 @@ from policyscope.registry import import_named
 class Step:
     """One moment of every row, before the agent acts: what a metric is computed from."""
 
-    observation: Shaped[np.ndarray, "row ..."]
+    observation: Any
+    """An Observation: [row, …], or several such by name."""
     environment: Environment
     info: Mapping[str, Any] = field(default_factory=dict)
     _answers: dict[Any, list[Any]] = field(default_factory=dict, repr=False, compare=False)

@@ -6,15 +6,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
-from policyscope.envs.environment import Environment, Transition
-from policyscope.errors import EnvironmentFailed, InvalidInput
+from policyscope.envs.environment import Environment, Transition, parts_of
+from policyscope.errors import EnvironmentFailed
 
 Revision = Callable[[gymnasium.Env[Any, Any], Any], Any]
 """Changes the environment of one row as its argument says; returns what is observed then."""
 
 REVISED = "revised"
+
+Wrapping = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
 
 
 class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -49,11 +51,27 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class GymnasiumRows(Environment):
-    """Rows of `gymnasium.make(id, **arguments)`, in this process or one process per row."""
+    """Rows of `gymnasium.make(id, **arguments)`, in this process or one process per row.
 
-    def __init__(self, id: str, rows: int, *, processes: bool = False, **arguments: Any) -> None:
+    `wrap` puts the environment of each row into wrappers first.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        rows: int,
+        /,
+        *,
+        processes: bool = False,
+        wrap: Wrapping | None = None,
+        **arguments: Any,
+    ) -> None:
         def maker(row: int) -> Callable[[], gymnasium.Env[Any, Any]]:
-            return lambda: Named(gymnasium.make(id, **arguments), row)
+            def make() -> gymnasium.Env[Any, Any]:
+                env = gymnasium.make(id, **arguments)
+                return Named(wrap(env) if wrap else env, row)
+
+            return make
 
         kind = AsyncVectorEnv if processes else SyncVectorEnv
         self._env = kind([maker(row) for row in range(rows)], autoreset_mode=AutoresetMode.DISABLED)
@@ -64,12 +82,6 @@ class GymnasiumRows(Environment):
         self.action_space = self._env.single_action_space
         self.observation = np.zeros(0)
         self._begun = False
-        if self.observation_space.shape is None:
-            self.close()
-            raise InvalidInput(
-                f"{id} observes a {type(self.observation_space).__name__} of parts; expected one "
-                "array. Register it again with gymnasium's FlattenObservation around it."
-            )
 
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
         """Begins an episode in each of `rows`; see Environment."""
@@ -80,14 +92,17 @@ class GymnasiumRows(Environment):
             by_row[row] = int(seed)
         # The first reset must reach every row; those not asked for are begun again later.
         options = {"reset_mask": mask} if self._begun else None
-        self.observation, _ = self._env.reset(seed=by_row, options=options)
+        observation, info = self._env.reset(seed=by_row, options=options)
+        self.observation = parts_of(observation)
+        self.info = merged(self.info, info, mask if self._begun else np.ones_like(mask))
         self._begun = True
 
     def step(self, action: Shaped[np.ndarray, "row ..."]) -> Transition:
         """Acts once in every row; see Environment."""
-        self.observation, reward, terminated, truncated, info = self._env.step(action)
+        observation, reward, terminated, truncated, self.info = self._env.step(action)
+        self.observation = parts_of(observation)
         return Transition(
-            np.asarray(reward, np.float32), terminated.copy(), truncated & ~terminated, info
+            np.asarray(reward, np.float32), terminated.copy(), truncated & ~terminated
         )
 
     def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> list[Any]:
@@ -105,9 +120,29 @@ class GymnasiumRows(Environment):
             mask = np.zeros(self.rows, np.bool_)
             mask[list(arguments)] = True
             options["reset_mask"] = mask
-        self.observation, _ = self._env.reset(options=options)
+        observation, _ = self._env.reset(options=options)
+        self.observation = parts_of(observation)
         self._begun = True
 
     def close(self) -> None:
         """Closes every row."""
         self._env.close()
+
+
+def merged(
+    before: Mapping[str, Any], begun: Mapping[str, Any], rows: Bool[np.ndarray, " row"]
+) -> Mapping[str, Any]:
+    """What was said, with what the rows that have begun anew say instead of their last words."""
+    result = dict(begun)
+    for key, values in before.items():
+        if key.startswith("_") or not isinstance(values, np.ndarray) or len(values) != len(rows):
+            continue
+        told = np.asarray(before.get(f"_{key}", np.ones_like(rows)), np.bool_) & ~rows
+        if key in begun and isinstance(begun[key], np.ndarray):
+            now = np.asarray(begun.get(f"_{key}", rows), np.bool_) & rows
+            joined = values.copy()
+            joined[now] = begun[key][now]
+            result[key], result[f"_{key}"] = joined, told | now
+        else:
+            result[key], result[f"_{key}"] = values, told
+    return result

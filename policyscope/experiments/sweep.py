@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from policyscope.agents.agent import Agent
 from policyscope.agents.hooks import Hooks
@@ -37,6 +36,7 @@ from policyscope.interventions.program import Program
 from policyscope.interventions.steer import steer
 from policyscope.interventions.target import writes_of
 from policyscope.rollouts.evaluate import Trajectory, evaluate_conditions
+from policyscope.rollouts.observation import States
 from policyscope.rollouts.outcomes import Outcomes, check_distinct
 from policyscope.table import Column, Table
 
@@ -230,12 +230,12 @@ def sweep(
     deterministic: bool = False,
     seed: int = 0,
     metrics: Sequence[Metric] = (),
-    observations: Float[Tensor, "step ..."] | None = None,
+    states: States | None = None,
 ) -> Sweep:
     """Steers every feature by every α, `len(seeds)` episodes each, all at once.
 
     α multiplies the feature's decoder direction: h + α·w. `random` directions of each feature's
-    norm play at the same strengths. `observations`, states of a recording, are for the action
+    norm play at the same strengths. `states` of a recording are for the action
     agreement. Raises InvalidInput for no features, strengths or a feature that writes nothing.
     """
     check_sweep(features, alphas, seeds, random)
@@ -255,7 +255,7 @@ def sweep(
     baseline = outcomes.of(BASELINE)
     effects = [paired_difference(outcomes.of(name), baseline) for name in pushes]
     corrected = correct(np.array([effect.p for effect in effects]), "benjamini-hochberg")
-    agreement = action_agreement(agent, list(pushes.values()), observations)
+    agreement = action_agreement(agent, list(pushes.values()), states)
     generator = np.random.default_rng(seed)
     settings = [(feature, alpha) for feature in features for alpha in alphas]
     conditions = tuple(
@@ -336,24 +336,24 @@ def random_band(outcomes: Outcomes, feature: Feature, alpha: float, count: int) 
 def action_agreement(
     agent: Agent,
     interventions: Sequence[Intervention],
-    observations: Float[Tensor, "step ..."] | None,
+    states: States | None,
 ) -> Float[np.ndarray, " condition"]:
     """The share of states in which the edited agent's most likely action is the unedited one's.
 
     NaN without states, and for agents with recurrent state, whose state was not recorded.
     """
     unknown = np.full(len(interventions), np.nan)
-    if observations is None or len(observations) == 0 or agent.initial_state(1) is not None:
+    if states is None or len(states) == 0 or agent.initial_state(1) is not None:
         return unknown
-    seen = observations.to(agent.device)
+    seen = states.to(agent.device)
     with torch.no_grad():
         plain = agent.act(seen, None, None).action
         agreement = np.empty(len(interventions))
         for index, intervention in enumerate(interventions):
             program = Program([intervention])
-            program.assign(torch.zeros(len(seen), dtype=torch.long, device=seen.device))
+            program.assign(torch.zeros(len(states), dtype=torch.long, device=agent.device))
             with Hooks(agent.module, program.requires, program.edits) as hooks:
                 edited = hooks.run(agent.act, seen, None, None).action
-            same = (edited == plain).reshape(len(seen), -1).all(axis=1)
+            same = (edited == plain).reshape(len(states), -1).all(axis=1)
             agreement[index] = same.mean()
     return agreement

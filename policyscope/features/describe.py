@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.dictionary import Dictionary
@@ -31,6 +30,7 @@ from policyscope.interventions.code import by_position
 from policyscope.interventions.target import reads_of
 from policyscope.progress import track
 from policyscope.recordings.recording import Recording
+from policyscope.rollouts.observation import sample_states
 from policyscope.table import Column, Table
 
 HISTOGRAM_BINS = 40
@@ -347,27 +347,12 @@ def rule_labels(
         return None
 
 
-def sample_observations(
-    recording: Recording, count: int, seed: int
-) -> tuple[Float[Tensor, "step ..."], Int[np.ndarray, " step"]]:
-    """Up to `count` recorded observations, drawn evenly, and the episodes they come from."""
-    chosen = np.random.default_rng(seed).permutation(recording.steps)[:count]
-    chosen.sort()
-    observations, episodes, first = [], [], 0
-    for observation, episode in recording.iterate("observation", "episode"):
-        here = chosen[(chosen >= first) & (chosen < first + len(episode))] - first
-        observations.append(np.array(observation[here]))
-        episodes.append(np.asarray(episode)[here])
-        first += len(episode)
-    return torch.from_numpy(np.concatenate(observations)), np.concatenate(episodes)
-
-
 def effects_on(
     agent: Agent, recording: Recording, dictionary: Dictionary, seed: int
 ) -> ActionEffects | None:
     """The effects of the features on the agent's outputs, over recorded states."""
-    observations, episode = sample_observations(recording, EFFECT_STATES, seed)
-    return action_effects(agent, dictionary, observations, episode, seed=seed)
+    states = sample_states(recording, EFFECT_STATES, seed=seed)
+    return action_effects(agent, dictionary, states, seed=seed)
 
 
 def make_cards(

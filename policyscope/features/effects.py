@@ -22,6 +22,7 @@ from policyscope.interventions.ablate import ablate
 from policyscope.interventions.code import by_position
 from policyscope.interventions.program import Program
 from policyscope.interventions.target import reads_of, writes_of
+from policyscope.rollouts.observation import States
 
 OUTPUTS = ("logits", "values", "mean")
 ROWS_AT_ONCE = 4096
@@ -48,8 +49,7 @@ class ActionEffects:
 def action_effects(
     agent: Agent,
     dictionary: Dictionary,
-    observations: Float[Tensor, "step ..."],
-    episode: Int[np.ndarray, " step"],
+    states: States,
     *,
     seed: int = 0,
 ) -> ActionEffects | None:
@@ -59,46 +59,44 @@ def action_effects(
     """
     if agent.initial_state(1) is not None:
         return None
-    output = output_of(agent, observations[:1])
+    output = output_of(agent, states[:1])
     if output is None:
         return None
-    gradient = output_gradients(agent, dictionary, observations, output)
+    gradient = output_gradients(agent, dictionary, states, output)
     direct = dictionary.directions().cpu() @ gradient.T
-    codes = codes_of(agent, dictionary, observations)
+    codes = codes_of(agent, dictionary, states)
     actions = direct.shape[1]
     shape = (len(dictionary), actions)
     measured, low, high = (np.full(shape, np.nan) for _ in range(3))
-    states, episodes = (np.zeros(len(dictionary), np.int64) for _ in range(2))
+    counts, episodes = (np.zeros(len(dictionary), np.int64) for _ in range(2))
     generator = np.random.default_rng(seed)
     chosen = [
         sample_firing(codes[:, feature].numpy(), generator) for feature in range(len(dictionary))
     ]
-    changes = ablation_changes(agent, dictionary, observations, output, chosen)
+    changes = ablation_changes(agent, dictionary, states, output, chosen)
     for feature, (where, change) in enumerate(zip(chosen, changes, strict=True)):
-        states[feature] = len(where)
-        episodes[feature] = len(np.unique(episode[where]))
+        counts[feature] = len(where)
+        episodes[feature] = len(np.unique(states.episode[where]))
         if len(where):
             measured[feature], low[feature], high[feature] = episode_interval(
-                change, episode[where]
+                change, states.episode[where]
             )
-    return ActionEffects(output, direct.numpy(), measured, low, high, states, episodes)
+    return ActionEffects(output, direct.numpy(), measured, low, high, counts, episodes)
 
 
-def output_of(agent: Agent, observation: Float[Tensor, "one ..."]) -> str | None:
+def output_of(agent: Agent, state: States) -> str | None:
     """Which output says what the agent will do."""
     with torch.no_grad():
-        outputs = agent.act(observation.to(agent.device), None, None).outputs
+        outputs = agent.act(state.to(agent.device), None, None).outputs
     return next((name for name in OUTPUTS if name in outputs and outputs[name].dim() == 2), None)
 
 
-def codes_of(
-    agent: Agent, dictionary: Dictionary, observations: Float[Tensor, "step ..."]
-) -> Float[Tensor, "step feature"]:
+def codes_of(agent: Agent, dictionary: Dictionary, states: States) -> Float[Tensor, "step feature"]:
     """The codes of recorded states; of a map, the strongest position of each feature."""
     site = reads_of(dictionary)
     parts = []
     with torch.no_grad(), Hooks(agent.module, [site]) as hooks:
-        for seen in observations.split(ROWS_AT_ONCE):
+        for seen in states.chunks(ROWS_AT_ONCE):
             hooks.run(agent.act, seen.to(agent.device), None, None)
             codes = dictionary.encode(by_position(hooks.values[site]))
             parts.append(codes.flatten(1, -2).amax(1) if codes.dim() > 2 else codes)
@@ -106,12 +104,12 @@ def codes_of(
 
 
 def output_gradients(
-    agent: Agent, dictionary: Dictionary, observations: Float[Tensor, "step ..."], output: str
+    agent: Agent, dictionary: Dictionary, states: States, output: str
 ) -> Float[Tensor, "action unit"]:
     """The mean gradient of each output number by the activation that the dictionary writes."""
     site = writes_of(dictionary)
     total: Tensor | None = None
-    for seen in observations.split(ROWS_AT_ONCE):
+    for seen in states.chunks(ROWS_AT_ONCE):
         written: list[Tensor] = []
 
         def watch(activation: Tensor, values: object, written: list[Tensor] = written) -> Tensor:
@@ -127,7 +125,7 @@ def output_gradients(
         )
         total = summed if total is None else total + summed
     assert total is not None
-    return (total / len(observations)).detach().cpu()
+    return (total / len(states)).detach().cpu()
 
 
 def gradient_of(number: Float[Tensor, ""], by: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -150,7 +148,7 @@ def sample_firing(
 def ablation_changes(
     agent: Agent,
     dictionary: Dictionary,
-    observations: Float[Tensor, "step ..."],
+    states: States,
     output: str,
     chosen: Sequence[Int[np.ndarray, " _"]],
 ) -> list[Float[np.ndarray, "_ action"]]:
@@ -161,7 +159,7 @@ def ablation_changes(
     parts: list[np.ndarray] = []
     with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
         for first in range(0, len(state), ROWS_AT_ONCE):
-            seen = observations[state[first : first + ROWS_AT_ONCE]].to(agent.device)
+            seen = states[state[first : first + ROWS_AT_ONCE]].to(agent.device)
             condition = torch.from_numpy(feature[first : first + ROWS_AT_ONCE])
             plain = agent.act(seen, None, None).outputs[output]
             program.assign(condition.to(agent.device))

@@ -184,7 +184,7 @@ class Recording:
 
     def moment(self, moment: Moment) -> Mapping[str, Shaped[np.ndarray, "..."]]:
         """All columns at one step of one episode."""
-        if moment.recording.rsplit("/", 1)[-1] != self.name:
+        if moment.recording.rsplit("/", 1)[-1] != self.name.rsplit("/", 1)[-1]:
             raise InvalidInput(f"{moment} is a moment of another recording than {self.name!r}.")
         for run in self._runs_of(moment.episode):
             place = moment.step - int(self._runs[run]["first_step"])

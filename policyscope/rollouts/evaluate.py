@@ -19,7 +19,7 @@ from policyscope.rollouts.outcomes import Outcomes, check_distinct
 from policyscope.rollouts.rollout import Plan, rollout
 from policyscope.rollouts.rows import Job
 
-MAX_ROWS = 1024
+MAX_ROWS = 2048
 """Where the steps per second of vectorised CartPole level off."""
 
 

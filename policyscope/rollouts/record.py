@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from policyscope.address import Site
 from policyscope.agents.agent import Agent
 from policyscope.agents.hooks import check_sites
 from policyscope.agents.sites import list_sites
-from policyscope.envs.environment import Environment
+from policyscope.envs.environment import Environment, sample_observation
 from policyscope.envs.metric import Metric
 from policyscope.errors import DiskFull, InvalidInput, UnknownName
 from policyscope.progress import track
@@ -30,6 +29,7 @@ from policyscope.recordings.format import (
 )
 from policyscope.recordings.recording import Recording
 from policyscope.recordings.writer import RecordingWriter
+from policyscope.rollouts.observation import COLUMN, as_tensors, observed
 from policyscope.rollouts.rollout import Plan, rollout
 from policyscope.rollouts.rows import Job, Start
 from policyscope.rollouts.seeds import episode_seeds
@@ -173,15 +173,19 @@ def check_sizes(
     directory: Path,
 ) -> int:
     """How many steps one block holds, after checking that sites exist and the disk has room."""
-    observation = environment.observation_space.sample()[None]
-    known = list_sites(agent, torch.as_tensor(observation).to(agent.device))
+    observation = sample_observation(environment)
+    known = list_sites(agent, as_tensors(observation, agent.device))
     shapes = {info.site: info.shape for info in known}
     reached = {info.site.path for info in known}
     for site in sites:
         if site.path and site.path not in reached:
             raise UnknownName.among("site", str(site), [str(info.site) for info in known])
     item = 2 if dtype == "float16" else 4
-    per_step = 64 + observation.nbytes + item * sum(int(np.prod(shapes.get(s, ()))) for s in sites)
+    per_step = (
+        64
+        + sum(values.nbytes for values in observed(observation).values())
+        + item * sum(int(np.prod(shapes.get(s, ()))) for s in sites)
+    )
     needed = per_step * (steps or 0)
     place = next(path for path in (directory, *directory.parents) if path.exists())
     free = shutil.disk_usage(place).free
@@ -266,6 +270,8 @@ def columns_of(block: Block, plan: Plan) -> tuple[ColumnSpec, ...]:
     def kind(name: str) -> Kind:
         if name in KINDS:
             return KINDS[name]
+        if name.startswith(f"{COLUMN}."):
+            return "observation"
         return "site" if name in sites else "metric" if name in units else "output"
 
     return tuple(

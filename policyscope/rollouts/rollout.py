@@ -9,8 +9,8 @@ activations it caused, the action taken, and the reward and flags that action ea
 runs once per step for all rows. A row that ends takes the next job; its reset is never a sample.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -30,6 +30,7 @@ from policyscope.interventions.program import Program
 from policyscope.recordings.block import Block
 from policyscope.recordings.episode import Episode
 from policyscope.rollouts.buffers import Buffers
+from policyscope.rollouts.observation import as_tensors, observed
 from policyscope.rollouts.rows import IDLE, Job, Rows, Start
 
 BASICS = ("observation", "action", "reward", "terminated", "truncated", "outputs")
@@ -99,7 +100,6 @@ class Loop:
     program: Program
     hooks: Hooks
     rows: Rows
-    info: Mapping[str, Any] = field(default_factory=dict)
     left: float = float("inf")
 
     def begin(self, done: Sequence[int]) -> None:
@@ -172,11 +172,12 @@ class Loop:
         buffers.episode[buffers.filled] = rows.episode
         buffers.step[buffers.filled] = rows.step
         if plan.metrics:
-            step = Step(observation, self.environment, self.info)
+            step = Step(observation, self.environment, self.environment.info)
             for metric in plan.metrics:
                 buffers.put(metric.name, read_metric(metric, step))
         if "observation" in plan.keep:
-            buffers.put("observation", observation)
+            for name, values in observed(observation).items():
+                buffers.put(name, values)
         acted = self._act()
         self._keep_thoughts(buffers, acted)
         transition = self._world(acted.action)
@@ -216,7 +217,7 @@ class Loop:
             episode = self.rows.end(int(row), self.environment, transition)
             if episode is not None and row not in self._unsampled:
                 ended.append(episode)
-        if self.rows.active[over].any():
+        if len(self.plan.conditions) > 1 and self.rows.active[over].any():
             self._assign()
         # Rows without work are begun again too: they are stepped with the others.
         self._reset(over)
@@ -235,9 +236,8 @@ class Loop:
         self.state = self.agent.reset_state(self.state, rows)
 
     def _act(self) -> Acted:
-        observation = torch.from_numpy(np.ascontiguousarray(self.environment.observation))
+        observation = as_tensors(self.environment.observation, self.device)
         noise = None if self.plan.deterministic else self.noise
-        observation = observation.to(self.device)
         # Not around the whole generator: between two blocks the caller may want gradients.
         with torch.no_grad():
             acted = self.hooks.run(self.agent.act, observation, self.state, noise)
@@ -249,7 +249,6 @@ class Loop:
             transition = self.environment.step(action)
         except Exception as error:
             raise self._blamed("step", error, np.flatnonzero(self.rows.active)) from error
-        self.info = transition.info
         return transition
 
     def _blamed(
@@ -279,8 +278,10 @@ class Loop:
         acted = self._settle()
         rows, observation = self.environment.rows, self.environment.observation
         shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        if "observation" in self.plan.keep:
+            for name, values in observed(observation).items():
+                shapes[name] = (values.shape, values.dtype)
         basics: dict[str, tuple[tuple[int, ...], Any]] = {
-            "observation": (observation.shape, observation.dtype),
             "action": (acted.action.shape, acted.action.dtype),
             "reward": ((rows,), np.float32),
             "terminated": ((rows,), np.bool_),

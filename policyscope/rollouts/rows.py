@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from policyscope.envs.ending import name_ending
-from policyscope.envs.environment import Environment, Transition
+from policyscope.envs.environment import Environment, Transition, row_of
 from policyscope.recordings.episode import Episode
 
 IDLE = -1
@@ -71,7 +71,9 @@ class Rows:
                 condition=int(self.condition[row]),
                 length=int(self.step[row]),
                 total_reward=float(self.total_reward[row]),
-                ending=name_ending(environment.id, environment.observation[row], terminated),
+                ending=name_ending(
+                    environment.id, row_of(environment.observation, row), terminated
+                ),
                 terminated=terminated,
                 truncated=not terminated,
             )

@@ -24,6 +24,7 @@ from policyscope.interventions.program import Program
 from policyscope.interventions.splice import splice
 from policyscope.interventions.target import writes_of
 from policyscope.rollouts.evaluate import evaluate_conditions
+from policyscope.rollouts.observation import States
 
 REPLICATES = 2000
 ROWS_AT_ONCE = 4096
@@ -113,30 +114,28 @@ def kept_share(
     return np.where(better, (spliced - ablated) / gap, np.nan)
 
 
-def agreement(
-    agent: Agent, dictionary: Dictionary, observations: Float[Tensor, "step ..."]
-) -> Agreement | None:
+def agreement(agent: Agent, dictionary: Dictionary, states: States) -> Agreement | None:
     """The outputs with and without the reconstruction, on recorded states.
 
     None for agents with recurrent state, whose state a recording does not keep.
     """
-    if agent.initial_state(1) is not None or len(observations) == 0:
+    if agent.initial_state(1) is not None or len(states) == 0:
         return None
     program = Program([splice(dictionary)])
     same: list[np.ndarray] = []
     divergence: list[Tensor] = []
     with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
-        for seen in observations.split(ROWS_AT_ONCE):
-            seen = seen.to(agent.device)
+        for part in states.chunks(ROWS_AT_ONCE):
+            seen = part.to(agent.device)
             plain = agent.act(seen, None, None)
-            program.assign(torch.zeros(len(seen), dtype=torch.long, device=seen.device))
+            program.assign(torch.zeros(len(part), dtype=torch.long, device=agent.device))
             spliced = hooks.run(agent.act, seen, None, None)
-            same.append((plain.action == spliced.action).reshape(len(seen), -1).all(1))
+            same.append((plain.action == spliced.action).reshape(len(part), -1).all(1))
             divergence.append(kl_of(plain.outputs, spliced.outputs))
     return Agreement(
         actions=float(np.concatenate(same).mean()),
         kl=float(torch.cat(divergence).mean()),
-        states=len(observations),
+        states=len(states),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from policyscope.agents.agent import Agent
@@ -19,6 +19,7 @@ from policyscope.interventions.code import by_position
 from policyscope.interventions.target import reads_of, writes_of
 from policyscope.progress import track
 from policyscope.recordings.recording import Recording
+from policyscope.rollouts.observation import sample_states
 from policyscope.scores.clinearity import Clinearity, clinearity
 from policyscope.scores.fidelity import Agreement, ReturnKept, agreement, return_kept
 from policyscope.scores.reconstruction import (
@@ -202,7 +203,11 @@ def score(
         dictionary=dictionary.name,
         reconstruction=found.reconstruction.result(),
         top_features=None if found.top is None else found.top.result(),
-        agreement=agreement(agent, dictionary, found.sample_observations(seed)),
+        agreement=agreement(
+            agent,
+            dictionary,
+            sample_states(recording, AGREEMENT_STATES, seed=seed, episodes=held_out),
+        ),
         return_kept=kept,
         events=found.event_scores(),
         episodes=len(found.episodes),
@@ -222,7 +227,6 @@ class Gathered:
         self.episodes: set[int] = set()
         self._total = np.zeros(())
         self._count = 0
-        self._observations: list[np.ndarray] = []
         self._codes: list[np.ndarray] = []
         self._metrics: list[np.ndarray] = []
         self._episode: list[np.ndarray] = []
@@ -231,7 +235,6 @@ class Gathered:
         self,
         x: Float[np.ndarray, "step ..."],
         y: Float[np.ndarray, "step ..."],
-        observation: Shaped[np.ndarray, "step ..."],
         episode: Int[np.ndarray, " step"],
         metrics: Sequence[Float[np.ndarray, " step"]],
     ) -> None:
@@ -243,11 +246,9 @@ class Gathered:
         self._total = self._total + y.astype(np.float64).sum(0)
         self._count += len(y)
         self.episodes.update(np.unique(episode).tolist())
-        if sum(map(len, self._observations)) >= EVENT_STEPS:
-            return
-        self._observations.append(observation)
         # A map has one code per position, an event one answer per step.
-        if self.events and len(codes) == len(episode):
+        is_wanted = sum(map(len, self._episode)) < EVENT_STEPS and len(codes) == len(episode)
+        if self.events and is_wanted:
             self._codes.append(codes)
             self._episode.append(episode)
             self._metrics.append(np.stack(metrics, axis=1))
@@ -256,12 +257,6 @@ class Gathered:
     def target_mean(self) -> Float[Tensor, "..."]:
         """The mean activation that the dictionary writes."""
         return torch.from_numpy((self._total / self._count).astype(np.float32))
-
-    def sample_observations(self, seed: int) -> Shaped[Tensor, "step ..."]:
-        """Recorded states for the action agreement, drawn evenly."""
-        observations = np.concatenate(self._observations)
-        chosen = np.random.default_rng(seed).permutation(len(observations))[:AGREEMENT_STATES]
-        return torch.from_numpy(observations[chosen])
 
     def event_scores(self) -> tuple[EventScore, ...]:
         """Clinearity of every event that occurs often enough to be scored."""
@@ -284,16 +279,16 @@ def gather(recording: Recording, dictionary: Dictionary, held_out: Set[int] | No
     environment = str(recording.header.environment.get("id", ""))
     metrics = [spec.name for spec in recording.header.columns if spec.kind == "metric"]
     found = Gathered(dictionary, events_of(environment, metrics))
-    columns = (str(reads_of(dictionary)), str(writes_of(dictionary)), "observation", "episode")
+    columns = (str(reads_of(dictionary)), str(writes_of(dictionary)), "episode")
     with track(f"Scoring {dictionary.name}", recording.steps, "steps") as progress:
         for parts in recording.iterate(*columns, *found.needed):
-            progress.advance(len(parts[3]))
+            progress.advance(len(parts[2]))
             if held_out is not None:
-                wanted = np.isin(parts[3], list(held_out))
+                wanted = np.isin(parts[2], list(held_out))
                 parts = tuple(part[wanted] for part in parts)
-            if len(parts[3]):
-                x, y, observation, episode, *needed = parts
-                found.update(x, y, observation, episode, needed)
+            if len(parts[2]):
+                x, y, episode, *needed = parts
+                found.update(x, y, episode, needed)
     if not found.episodes:
         raise NotEnoughData(
             f"None of the held-out episodes are in recording {recording.name!r}. "

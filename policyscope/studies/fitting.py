@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from policyscope.address import Site
@@ -57,7 +57,7 @@ def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Sample
     """All samples of two sites; a fifth of the episodes is held out. Maps give one per position."""
     for site in (reads, writes):
         if str(site) not in recording.columns:
-            known = [s.name for s in recording.header.columns if s.kind in ("site", "observation")]
+            known = [spec.name for spec in recording.header.columns if spec.kind == "site"]
             raise UnknownName.among(f"recorded site in {recording.name!r}", str(site), known)
     episode = np.asarray(recording.read("episode"))
     if len(episode) == 0:
@@ -125,17 +125,12 @@ class Choice:
             "stability": None
             if self.stability is None
             else {
-                "mean_cosine": [known(v) for v in self.stability.mean_cosine],
-                "found_again": [known(v) for v in self.stability.found_again],
-                "overall": known(self.stability.overall),
+                "mean_cosine": self.stability.mean_cosine.tolist(),
+                "found_again": self.stability.found_again.tolist(),
+                "overall": self.stability.overall,
                 "chance": self.stability.chance,
             },
         }
-
-
-def known(value: float) -> float | None:
-    """A number as JSON has it: null where it is not known."""
-    return float(value) if np.isfinite(value) else None
 
 
 def fit_choices(
@@ -150,7 +145,7 @@ def fit_choices(
     learning_rate: float,
     seed: int,
 ) -> list[Choice]:
-    """Every choice fitted from `seeds` seeds; the best of each explains most of what is held out."""
+    """Every choice fitted from `seeds` seeds; the best of each explains most held out."""
     if seeds < 1:
         raise InvalidInput(f"seeds is {seeds}; expected at least 1.")
     for choice in choices:
@@ -227,10 +222,7 @@ class Sizes:
             "advised": self.comparison.advised,
             "reason": self.comparison.reason,
             "criterion": self.comparison.criterion,
-            "rows": [
-                {name: known(value) for name, value in vars(row).items()}
-                for row in self.comparison.rows
-            ],
+            "rows": [vars(row) for row in self.comparison.rows],
             "descents": {
                 name: [
                     {
@@ -304,11 +296,6 @@ def compare_penalties(
     )
 
 
-def is_alive(choice: Choice) -> Bool[np.ndarray, " feature"]:
-    """Which features of the kept dictionary fire at all."""
-    return choice.best.member.alive
-
-
 def fit_table(choices: Sequence[Choice]) -> Table:
     """One row per dictionary: the kept seed, and how the others did."""
     columns = (
@@ -335,7 +322,7 @@ def fit_table(choices: Sequence[Choice]) -> Table:
                 float(np.median(unexplained)),
                 max(unexplained),
                 choice.best.score.l0,
-                f"{int(is_alive(choice).sum())} of {len(choice.dictionary)}",
+                f"{int(choice.best.member.alive.sum())} of {len(choice.dictionary)}",
                 again,
                 f"{collapsed} of {len(choice.candidates)}",
             )

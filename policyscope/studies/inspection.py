@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from policyscope.agents.agent import Agent
+from policyscope.agents.agent import Acted, Agent
 from policyscope.agents.loading import open_agent
 from policyscope.agents.sites import SiteInfo, list_sites
-from policyscope.envs.environment import Environment
+from policyscope.envs.environment import Environment, sample_observation
 from policyscope.envs.make import make
 from policyscope.envs.metric import metrics_of
-from policyscope.errors import InvalidInput
+from policyscope.errors import InvalidInput, PolicyscopeError
+from policyscope.rollouts.observation import as_tensors
 from policyscope.table import Column, Table
 
 
@@ -90,8 +92,24 @@ def inspect(agent: str | Agent, env: str | None = None) -> Inspection:
 
 
 def inspect_in(agent: Agent, environment: Environment) -> Inspection:
-    """What can be read inside `agent` when it acts in `environment`."""
-    observation = torch.as_tensor(environment.observation_space.sample()[None])
+    """What can be read inside `agent` when it acts in `environment`.
+
+    Raises InvalidInput where it cannot act there: the observation does not fit, or its actions.
+    """
+    agent.bind(environment.observation_space, environment.action_space)
+    observation = as_tensors(sample_observation(environment), agent.device)
+    try:
+        sites = list_sites(agent, observation)
+        with torch.no_grad():
+            acted = agent.act(observation, agent.initial_state(1), None)
+    except PolicyscopeError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise InvalidInput(
+            f"{agent.name} cannot act in {environment.id}, which observes "
+            f"{environment.observation_space}: {error}"
+        ) from error
+    check_action(agent, environment, acted)
     return Inspection(
         name=agent.name,
         algorithm=agent.algorithm,
@@ -100,7 +118,24 @@ def inspect_in(agent: Agent, environment: Environment) -> Inspection:
         action_space=str(environment.action_space),
         parameters=agent.parameters,
         fingerprint=agent.fingerprint(),
-        sites=tuple(list_sites(agent, observation.to(agent.device))),
+        sites=tuple(sites),
         metrics=tuple(metric.name for metric in metrics_of(environment.id)),
         safe=agent.is_safe,
     )
+
+
+def check_action(agent: Agent, environment: Environment, acted: Acted) -> None:
+    """Raises InvalidInput unless the environment takes actions such as the agent's."""
+    space, action = environment.action_space, acted.action[0]
+    choices, logits = getattr(space, "n", None), acted.outputs.get("logits")
+    fits = np.shape(action) == space.shape
+    if fits and choices is not None:
+        fits = space.contains(action) and (logits is None or logits.shape[-1] == choices)
+    if not fits:
+        given = f"an action of shape {list(np.shape(action))}"
+        if logits is not None:
+            given = f"one of {logits.shape[-1]} actions, counted from 0"
+        raise InvalidInput(
+            f"{agent.name} cannot act in {environment.id}: it chooses {given}, and the "
+            f"environment takes {space}."
+        )

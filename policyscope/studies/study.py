@@ -12,12 +12,13 @@
 Every verb is a plain function elsewhere; here it knows where its inputs lie and keeps its result.
 """
 
+import errno
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,19 +32,20 @@ from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, load, read_header, save
 from policyscope.dictionaries.relu import ReLU
-from policyscope.document import read_document, write_document
+from policyscope.document import check_place, read_document, write_document
 from policyscope.envs.environment import Environment
 from policyscope.envs.make import check_id, make
 from policyscope.envs.metric import Metric, find_metrics, metrics_of
-from policyscope.errors import InvalidInput, UnknownName
+from policyscope.errors import CorruptFile, DiskFull, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.experiments.compare import Comparison, Performance, compare, evaluate
 from policyscope.experiments.nudge import Nudge
 from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
 from policyscope.experiments.sweep import Sweep, sweep
-from policyscope.features.describe import FeatureTable, describe, sample_observations
+from policyscope.features.describe import FeatureTable, describe
 from policyscope.interventions.intervention import Intervention
 from policyscope.recordings.lock import WriterLock
 from policyscope.recordings.recording import Recording
+from policyscope.rollouts.observation import States, sample_states
 from policyscope.rollouts.record import DType, record_rollout
 from policyscope.rollouts.seeds import episode_seeds
 from policyscope.scores.score import Score, score
@@ -57,6 +59,9 @@ from policyscope.studies.fitting import (
 )
 from policyscope.studies.inspection import Inspection, inspect_in
 from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    import policyscope.studies.report
 
 AGENT_FILE = "agent.safetensors"
 AGREEMENT_STATES = 4096
@@ -103,7 +108,7 @@ class Study:
                 f"There is a study in {folder} already. Open it, or choose another place."
             )
         opened = open_agent(agent) if isinstance(agent, str) else agent
-        where = env or opened.environment
+        where = opened.environment if env is None else env
         if where is None:
             raise InvalidInput(
                 f"{opened.name} does not say where it acts. Give env, as CartPole-v1."
@@ -113,13 +118,16 @@ class Study:
         trial = make(where, 1, **arguments)
         try:
             inspect_in(opened, trial)
-        except RuntimeError as error:
-            raise InvalidInput(f"{opened.name} cannot act in {where}: {error}") from error
         finally:
             trial.close()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"{folder} cannot be a study's directory: {error.strerror}. Choose another place."
+            ) from error
         spec = agent if isinstance(agent, str) else None
-        if opened.source is not None:
+        if opened.source is not None and opened.source.resolve() != (folder / AGENT_FILE).resolve():
             shutil.copyfile(opened.source, folder / AGENT_FILE)
         facts = {
             "spec": spec,
@@ -153,12 +161,7 @@ class Study:
                     f"The agent of {folder} was given as a Python object. "
                     "Give it again: Study.open(directory, agent=…)."
                 )
-        if agent.fingerprint() != facts["fingerprint"]:
-            raise InvalidInput(
-                f"The agent of {folder} has changed: its weights have fingerprint "
-                f"{agent.fingerprint()}, the study was made with {facts['fingerprint']}. "
-                "Make a new study for the new weights."
-            )
+        check_same(folder, facts, agent)
         return cls(folder, manifest, agent)
 
     def __repr__(self) -> str:
@@ -201,7 +204,9 @@ class Study:
             name = known[0] if len(known) == 1 else "main"
         if name not in known:
             raise UnknownName.among("recording", name, known)
-        return Recording.open(self.directory / "recordings" / name)
+        found = Recording.open(self.directory / "recordings" / name)
+        found.name = name  # with the folders it lies in, as addresses of its moments have it
+        return found
 
     def dictionaries(self) -> list[str]:
         """The names of the dictionaries."""
@@ -249,7 +254,7 @@ class Study:
         """Records the agent acting; all metrics of the environment unless some are named."""
         check_name("recording", name)
         known = self.metrics() if metrics is None else find_metrics(self.environment_id, metrics)
-        return record_rollout(
+        record_rollout(
             self.agent,
             self.make_environment,
             self.directory / "recordings" / name,
@@ -264,6 +269,7 @@ class Study:
             resume=resume,
             about_agent={"spec": self.manifest.agent["spec"]},
         )
+        return self.recording(name)
 
     def fit(
         self,
@@ -359,8 +365,10 @@ class Study:
     ) -> FeatureTable:
         """What each feature of a dictionary means, with evidence."""
         fitted = self.dictionary(dictionary)
-        table = describe(self.agent, self.source_of(fitted, recording), fitted, top=top, seed=seed)
-        self.keep(table.to_json(), "features", fitted.name, "features.json")
+        with self.keeping("features", fitted.name, "features.json") as keep:
+            source = self.source_of(fitted, recording)
+            table = describe(self.agent, source, fitted, top=top, seed=seed)
+            keep(table.to_json())
         return table
 
     def correlate(
@@ -378,22 +386,27 @@ class Study:
         deterministic: bool = False,
         seed: int = 0,
     ) -> Score:
-        """How good a dictionary is, on episodes it was not fitted on."""
+        """How good a dictionary is, on episodes it was not fitted on.
+
+        `episodes` are played for the return kept; with 0 that score is left out.
+        """
+        check_episodes(episodes, fewest=0)
         fitted = self.dictionary(dictionary)
-        source = self.source_of(fitted, recording)
-        notes = self.notes(fitted.name)
-        held_out = set(notes["held_out"]) if notes["recording"] == source.name else set()
-        found = score(
-            self.agent,
-            self.make_environment,
-            source,
-            fitted,
-            seeds=episode_seeds("score", episodes, seed),
-            held_out=held_out or None,
-            deterministic=deterministic,
-            seed=seed,
-        )
-        self.keep(found.to_json(), "features", fitted.name, "score.json")
+        with self.keeping("features", fitted.name, "score.json") as keep:
+            source = self.source_of(fitted, recording)
+            notes = self.notes(fitted.name)
+            held_out = set(notes["held_out"]) if notes["recording"] == source.name else set()
+            found = score(
+                self.agent,
+                self.make_environment,
+                source,
+                fitted,
+                seeds=episode_seeds("score", episodes, seed),
+                held_out=held_out or None,
+                deterministic=deterministic,
+                seed=seed,
+            )
+            keep(found.to_json())
         return found
 
     def evaluate(
@@ -401,14 +414,15 @@ class Study:
     ) -> Performance:
         """How well the agent does."""
         check_episodes(episodes)
-        found = evaluate(
-            self.agent,
-            self.make_environment,
-            seeds=episode_seeds("evaluate", episodes, seed),
-            deterministic=deterministic,
-            seed=seed,
-        )
-        self.keep(found.to_json(), "experiments", "evaluate.json")
+        with self.keeping("experiments", "evaluate.json") as keep:
+            found = evaluate(
+                self.agent,
+                self.make_environment,
+                seeds=episode_seeds("evaluate", episodes, seed),
+                deterministic=deterministic,
+                seed=seed,
+            )
+            keep(found.to_json())
         return found
 
     def compare(
@@ -443,20 +457,20 @@ class Study:
     ) -> Sweep:
         """Steers every feature at every strength, all at once, against a paired baseline."""
         fitted = self.dictionary(dictionary)
-        observations = self.observations(fitted, seed)
-        found = sweep(
-            self.agent,
-            self.make_environment,
-            self.chosen(fitted, features),
-            alphas,
-            seeds=episode_seeds("sweep", episodes, seed),
-            random=random_directions,
-            deterministic=deterministic,
-            seed=seed,
-            metrics=self.metrics(),
-            observations=observations,
-        )
-        self.keep(found.to_json(), "experiments", fitted.name, "sweep.json")
+        with self.keeping("experiments", fitted.name, "sweep.json") as keep:
+            found = sweep(
+                self.agent,
+                self.make_environment,
+                self.chosen(fitted, features),
+                alphas,
+                seeds=episode_seeds("sweep", episodes, seed),
+                random=random_directions,
+                deterministic=deterministic,
+                seed=seed,
+                metrics=self.metrics(),
+                states=self.states(fitted, seed),
+            )
+            keep(found.to_json())
         return found
 
     def nudge(
@@ -474,20 +488,20 @@ class Study:
         """Searches for a feature and strength that help, and confirms it on fresh seeds."""
         named = [dictionary] if isinstance(dictionary, str | Dictionary) else list(dictionary)
         fitted = [self.dictionary(one) for one in named]
-        found = find_nudge(
-            self.agent,
-            self.make_environment,
-            [feature for one in fitted for feature in self.chosen(one, features)],
-            alphas,
-            search_seeds=episode_seeds("search", episodes, seed),
-            confirm_seeds=episode_seeds("confirm", confirm, seed),
-            random=random_directions,
-            deterministic=deterministic,
-            seed=seed,
-        )
-        document = {**nudge_to_json(found), "dictionaries": [one.name for one in fitted]}
         place = fitted[0].name if len(fitted) == 1 else "all"
-        self.keep(document, "experiments", place, "nudge.json")
+        with self.keeping("experiments", place, "nudge.json") as keep:
+            found = find_nudge(
+                self.agent,
+                self.make_environment,
+                [feature for one in fitted for feature in self.chosen(one, features)],
+                alphas,
+                search_seeds=episode_seeds("search", episodes, seed),
+                confirm_seeds=episode_seeds("confirm", confirm, seed),
+                random=random_directions,
+                deterministic=deterministic,
+                seed=seed,
+            )
+            keep({**nudge_to_json(found), "dictionaries": [one.name for one in fitted]})
         return found
 
     def export(self, dictionary: str | Dictionary, out: Path | str) -> Path:
@@ -497,8 +511,16 @@ class Study:
             raise InvalidInput(
                 f"The source's format holds ReLU dictionaries, not {kind_of(fitted)}."
             )
+        check_place(Path(out))
         export_source(fitted, Path(out))
         return Path(out)
+
+    def report(self, out: Path | str | None = None) -> "policyscope.studies.report.Report":
+        """One HTML file of everything the study knows, by default below `reports/`."""
+        # Here, because the report reads studies.
+        from policyscope.studies.report import write_report
+
+        return write_report(self, None if out is None else Path(out))
 
     # --- shared by the verbs -----------------------------------------------------------------
 
@@ -518,36 +540,59 @@ class Study:
         alive = [dictionary[card["index"]] for card in known["features"] if not card["dead"]]
         return alive or list(dictionary)
 
-    def observations(self, dictionary: Dictionary, seed: int) -> Float[Tensor, "step ..."] | None:
+    def states(self, dictionary: Dictionary, seed: int) -> States | None:
         """Recorded states, for measures that need no acting."""
         if not self.recordings():
             return None
-        return sample_observations(self.source_of(dictionary, None), AGREEMENT_STATES, seed)[0]
+        return sample_states(self.source_of(dictionary, None), AGREEMENT_STATES, seed=seed)
 
     def keep(self, document: Mapping[str, Any], *parts: str) -> None:
         """Keeps a result as a JSON file below the study."""
-        with self.writing(parts[0], ["/".join(parts[1:])]):
-            write_document(self.directory.joinpath(*parts), document)
+        with self.keeping(*parts) as keep:
+            keep(document)
+
+    @contextmanager
+    def keeping(self, *parts: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Gives what keeps a result as a JSON file below the study, and the right to do so."""
+        with self.writing("result", ["/".join(parts)]):
+            yield lambda document: write_document(self.directory.joinpath(*parts), document)
 
     @contextmanager
     def writing(self, kind: str, names: Sequence[str]) -> Iterator[None]:
-        """Holds the right to write these; InUse, naming the process, when another one does."""
+        """Holds the right to write these, before the work that makes them.
+
+        InUse, naming the process, when another one does; InvalidInput in a read-only study.
+        """
         held: list[WriterLock] = []
         try:
             for name in names:
-                folder = self.directory / "locks" / f"{kind} {name}".replace("/", "+")
-                folder.mkdir(parents=True, exist_ok=True)
-                held.append(WriterLock(folder, what=f"{kind} {name!r} of study"))
+                held.append(self.lock(kind, name))
             yield
         finally:
             for lock in held:
                 lock.release()
 
+    def lock(self, kind: str, name: str) -> WriterLock:
+        """The lock of one thing below the study."""
+        folder = self.directory / "locks" / kind / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return WriterLock(folder, what=f"{kind} {name!r} of study")
+        except PolicyscopeError:
+            raise
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"No room in {self.directory}. What it holds stays.") from error
+            raise InvalidInput(
+                f"Cannot write {kind} {name!r} in {self.directory}: {error.strerror}."
+            ) from error
+
 
 def names_below(folder: Path, header: str) -> list[str]:
     """The names of everything below `folder` that has a header file, parts joined by '/'."""
-    found = folder.glob(f"**/{header}")
-    return sorted(path.parent.relative_to(folder).as_posix() for path in found)
+    found = (path.parent.relative_to(folder) for path in folder.glob(f"**/{header}"))
+    # What begins with a dot is being written, or was when its writer was killed.
+    return sorted(p.as_posix() for p in found if not any(part[0] == "." for part in p.parts))
 
 
 def default_name(writes: Site, dictionary: Dictionary) -> str:
@@ -560,7 +605,22 @@ def sizes_file(reads: Site, writes: Site) -> str:
     return f"sizes {reads} {writes}.json".replace(":", ".").replace(" ", "-")
 
 
-def check_episodes(episodes: int) -> None:
-    """Raises InvalidInput for fewer than one episode."""
-    if episodes < 1:
-        raise InvalidInput(f"episodes is {episodes}; expected at least 1.")
+def check_episodes(episodes: int, fewest: int = 1) -> None:
+    """Raises InvalidInput for too few episodes."""
+    if episodes < fewest:
+        raise InvalidInput(f"episodes is {episodes}; expected at least {fewest}.")
+
+
+def check_same(folder: Path, facts: Mapping[str, Any], agent: Agent) -> None:
+    """Raises an error where `agent` is not the one that the study in `folder` is of."""
+    if agent.fingerprint() == facts["fingerprint"]:
+        return
+    differ = (
+        f"its weights have fingerprint {agent.fingerprint()}, the study was made with "
+        f"{facts['fingerprint']}"
+    )
+    if agent.source == folder / (facts["file"] or ""):
+        raise CorruptFile(f"{agent.source} is damaged: {differ}. Restore it from a copy.")
+    raise InvalidInput(
+        f"The agent of {folder} has changed: {differ}. Make a new study for the new weights."
+    )

@@ -10,7 +10,8 @@ from torch import nn
 
 from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_file, save_agent
-from policyscope.errors import UnknownName
+from policyscope.document import check_place
+from policyscope.errors import InvalidInput, UnknownName
 from policyscope.table import Column, Table
 from policyscope.zoo import cartpole
 
@@ -69,6 +70,9 @@ def find(name: str) -> System:
 def train_agent(name: str, out: Path, *, seed: int = 0, quick: bool = False) -> dict[str, Any]:
     """Trains the agent called `name`, writes it to `out`, and returns what its training says."""
     system = find(name)
+    if out.suffix != ".safetensors":
+        raise InvalidInput(f"Agents are kept as .safetensors files; {str(out)!r} is none.")
+    check_place(out)
     module, facts = system.train(seed, quick)
     save_agent(
         out,

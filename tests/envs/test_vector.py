@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policyscope.envs.vector import GymnasiumRows
-from policyscope.errors import EnvironmentFailed, InvalidInput
+from policyscope.errors import EnvironmentFailed
 
 FRAGILE, PARTS = "policyscope-tests/Fragile-v0", "policyscope-tests/Parts-v0"
 
@@ -33,8 +33,31 @@ class Fragile(gymnasium.Env):
         return np.zeros(2, np.float32), 1.0, False, False, {}
 
 
-class Parts(Fragile):
-    observation_space = gymnasium.spaces.Dict({"image": Fragile.observation_space})
+class Parts(gymnasium.Env):
+    """Observes parts within parts, and says its seed when it begins."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "image": Fragile.observation_space,
+            "place": gymnasium.spaces.Tuple(
+                (gymnasium.spaces.Discrete(9), gymnasium.spaces.Dict({"deep": Fragile.observation_space}))
+            ),
+        }
+    )
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def seen(self):
+        whole = np.full(2, self.number, np.float32)
+        return {"image": whole, "place": (self.steps, {"deep": whole})}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.number, self.steps = seed, 0
+        return self.seen(), {"seed": seed}
+
+    def step(self, action):
+        self.steps += 1
+        return self.seen(), 1.0, False, False, {"steps": self.steps}
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +146,23 @@ def test_a_process_that_raises_names_its_row():
     env.close()
 
 
-def test_an_observation_of_parts_is_refused():
-    with pytest.raises(InvalidInput, match=r"Parts-v0 observes a Dict of parts; expected one"):
-        GymnasiumRows(PARTS, 2)
+def test_an_observation_of_parts_comes_by_name():
+    env = GymnasiumRows(PARTS, 2)
+    env.reset(np.arange(2), [3, 5])
+    assert list(env.observation) == ["image", "place.0", "place.1.deep"]
+    np.testing.assert_array_equal(env.observation["image"][:, 0], [3, 5])
+    env.step(np.array([0, 0]))
+    np.testing.assert_array_equal(env.observation["place.0"], [1, 1])
+
+
+def test_what_a_reset_says_is_not_what_the_last_episode_said():
+    env = GymnasiumRows(PARTS, 2)
+    env.reset(np.arange(2), [3, 5])
+    np.testing.assert_array_equal(env.info["seed"], [3, 5])
+    env.step(np.array([0, 0]))
+    np.testing.assert_array_equal(env.info["steps"], [1, 1])
+    env.reset(np.array([1]), [8])
+    assert env.info["steps"][0] == 1
+    np.testing.assert_array_equal(env.info["_steps"], [True, False])
+    assert env.info["seed"][1] == 8
+    np.testing.assert_array_equal(env.info["_seed"], [False, True])

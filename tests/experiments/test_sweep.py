@@ -13,6 +13,7 @@ from policyscope.envs.metric import Metric
 from policyscope.errors import InvalidInput
 from policyscope.experiments.directions import random_directions
 from policyscope.experiments.sweep import Sweep, sweep
+from policyscope.rollouts.observation import States
 from policyscope.testing.planted import (
     NoiseEnvironment,
     PayingEnvironment,
@@ -39,7 +40,7 @@ def swept() -> Sweep:
         seeds=SEEDS,
         random=39,
         metrics=(STEP,),
-        observations=STATES,
+        states=States(STATES, np.zeros(len(STATES), np.int64)),
     )
 
 

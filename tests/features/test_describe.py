@@ -18,9 +18,9 @@ from policyscope.features.describe import (
     FeatureTable,
     describe,
     encode,
-    sample_observations,
 )
 from policyscope.recordings.recording import Recording
+from policyscope.rollouts.observation import sample_states
 from policyscope.rollouts.record import record_rollout
 from policyscope.testing.planted import features, layered
 from policyscope.zoo.cartpole import ENVIRONMENT
@@ -186,11 +186,11 @@ def test_a_site_that_was_not_recorded_is_unknown(recording: Recording) -> None:
         describe(AGENT, recording, elsewhere)
 
 
-def test_sampled_observations_come_with_their_episodes(recording: Recording) -> None:
-    observations, episode = sample_observations(recording, 50, seed=0)
-    assert observations.shape == (50, 4)
+def test_sampled_states_come_with_their_episodes(recording: Recording) -> None:
+    states = sample_states(recording, 50, seed=0)
+    assert states.observation.shape == (50, 4)
     every = recording.read("observation")
-    for seen, number in zip(observations.numpy(), episode, strict=True):
+    for seen, number in zip(states.observation.numpy(), states.episode, strict=True):
         mine = recording.read("episode")[(every == seen).all(1)]
         assert number in mine
 

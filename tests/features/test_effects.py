@@ -13,6 +13,7 @@ from policyscope.agents.agent import Acted, Agent
 from policyscope.dictionaries.relu import ReLU
 from policyscope.features import effects
 from policyscope.features.effects import ActionEffects, action_effects, episode_interval
+from policyscope.rollouts.observation import States
 from policyscope.testing.planted import features, layered, unit_features
 
 IDENTITY = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]
@@ -27,7 +28,7 @@ EPISODE = np.array([0, 0, 1, 2, 2])
 
 
 def found(agent: Agent = LINEAR, dictionary: ReLU = CODER, states: Tensor = STATES) -> Any:
-    return action_effects(agent, dictionary, states, EPISODE[: len(states)])
+    return action_effects(agent, dictionary, States(states, EPISODE[: len(states)]))
 
 
 def test_direct_equals_the_weights_exactly_for_a_linear_head() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.dictionaries.relu import ReLU
+from policyscope.rollouts.observation import States
 from policyscope.scores import fidelity
 from policyscope.scores.fidelity import (
     ReturnKept,
@@ -27,7 +28,7 @@ from policyscope.testing.planted import (
 # Its logits are one apart while it acts, and turn over where the site is silenced.
 SITE_MEAN = torch.tensor([0.0, 1.0, 1.0])
 SEEDS = range(40)
-STATES = torch.zeros(8, 3)
+STATES = States(torch.zeros(8, 3), np.arange(8))
 
 
 def kept(dictionary: ReLU, mean: torch.Tensor = SITE_MEAN) -> ReturnKept:

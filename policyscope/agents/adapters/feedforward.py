@@ -444,6 +444,10 @@ class FeedForward(RebuiltAgent):
             "source": known.source,
         }
 
+    @classmethod
+    def choices(cls, argument: str) -> list[str]:
+        return list({"activation": ACTIVATIONS, "head": HEADS}.get(argument, ()))
+
     @property
     def sizes(self) -> tuple[int, int]:
         """Observation width (channels, for pictures) and the policy head's width."""
@@ -463,9 +467,7 @@ class FeedForward(RebuiltAgent):
                 return "shared" if among else "target" if stage.words & TARGET else "unused"
         return "policy"
 
-    def act(
-        self, observation: Num[Tensor, "row ..."], state: Any, noise: Noise | None
-    ) -> Acted:
+    def act(self, observation: Num[Tensor, "row ..."], state: Any, noise: Noise | None) -> Acted:
         """Acts once for every row; see Agent."""
         like = next(self.module.parameters())
         pixels = self.stages[self._line(self.policy)[0]].layers[0].kind == "conv"
@@ -529,10 +531,14 @@ class FeedForward(RebuiltAgent):
         return torch.as_tensor(held, dtype=like.dtype, device=like.device)
 
     def _find(self, path: str) -> int:
-        found = [i for i, stage in enumerate(self.stages) if path in (stage.path, layers_path(stage))]
+        found = [
+            i for i, stage in enumerate(self.stages) if path in (stage.path, layers_path(stage))
+        ]
         if not found:
             known = ", ".join(stage.path or "the numbered layers" for stage in self.stages)
-            raise InvalidInput(f"There is no head called {path!r} in these weights; known: {known}.")
+            raise InvalidInput(
+                f"There is no head called {path!r} in these weights; known: {known}."
+            )
         return found[0]
 
     def _line(self, index: int | None) -> list[int]:
@@ -649,5 +655,3 @@ def after(side: int, kernels: Sequence[int], strides: Sequence[int], padding: in
     for kernel, stride in zip(kernels, strides, strict=True):
         side = (side + 2 * padding - kernel) // stride + 1
     return side
-
-

@@ -138,7 +138,7 @@ def check_arguments(
         if parameter.default is parameter.empty and key not in arguments
     ]
     if missing:
-        example = ",".join(f"{key}={kind.example(key)}" for key in missing)
+        example = ",".join(f"{key}={next(iter(kind.choices(key)), '…')}" for key in missing)
         raise InvalidInput(
             f"{str(path)!r} holds a {name} network, but weights do not say its "
             f"{' and '.join(missing)}. Say it: torch:{name},{example}:{path}"
@@ -175,7 +175,9 @@ def unrecognized(path: Path, places: Sequence[Weights], architecture: str | None
     shapes = places[0].shapes
     shown = [f"{name} {list(shape)}" for name, shape in list(shapes.items())[:SHOWN_TENSORS]]
     more = f" … and {len(shapes) - len(shown)} more" if len(shapes) > len(shown) else ""
-    asked = f"are not those of a {architecture!r} network" if architecture else "are of no known one"
+    asked = (
+        f"are not those of a {architecture!r} network" if architecture else "are of no known one"
+    )
     return (
         f"{str(path)!r} holds weights that {asked}: {', '.join(shown)}{more}. "
         f"Known: {', '.join(REBUILT.names())}. For any other network write a function that builds "

@@ -9,6 +9,7 @@ position of their root.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,35 @@ FREE, BALL, SLIDE, HINGE = range(4)
 JOINT_UNITS = {SLIDE: "m", HINGE: "rad"}
 
 
+AXES = {
+    "x": (
+        "torso_x",
+        "{not} {far} behind the start",
+        "{not} {far} ahead of the start",
+        "forward_velocity",
+        "{not} moving back {fast}",
+        "{not} moving forward {fast}",
+    ),
+    "y": (
+        "torso_y",
+        "{not} {far} right of the start",
+        "{not} {far} left of the start",
+        "sideways_velocity",
+        "{not} drifting right {fast}",
+        "{not} drifting left {fast}",
+    ),
+    "z": (
+        "torso_height",
+        "torso {not} {far} low",
+        "torso {not} {far} high",
+        "vertical_velocity",
+        "torso {not} sinking {fast}",
+        "torso {not} rising {fast}",
+    ),
+}
+"""By axis: the position's name and words, the velocity's name and words."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """A number of the simulation: an entry of one of its arrays."""
@@ -49,6 +79,7 @@ class Reading:
     array: str
     index: int | tuple[int, ...]
     words: Words | None = None
+    offset: float = 0.0
 
 
 def simulation(env: gymnasium.Env[Any, Any]) -> dict[str, np.ndarray]:
@@ -75,7 +106,9 @@ def mujoco_metrics(environment: str) -> Sequence[Metric]:
 def robot_metrics(environment: str) -> tuple[Metric, ...]:
     """What the model of a robot names; nothing where MuJoCo is not installed."""
     try:
-        env = gymnasium.make(environment)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # That v4 is old is said when it is made to be played.
+            env = gymnasium.make(environment)
     except (ImportError, gymnasium.error.DependencyNotInstalled):
         return ()
     model = env.unwrapped.model  # pyright: ignore[reportAttributeAccessIssue]
@@ -91,7 +124,8 @@ def reader(reading: Reading) -> Callable[[Step], Float[np.ndarray, " row"]]:
 
     def read(step: Step) -> Float[np.ndarray, " row"]:
         states = step.ask(simulation)
-        return np.array([state[reading.array][reading.index] for state in states], np.float32)
+        values = [state[reading.array][reading.index] + reading.offset for state in states]
+        return np.array(values, np.float32)
 
     return read
 
@@ -109,12 +143,12 @@ def body_readings(model: Any) -> list[Reading]:
         )
     ]
     if "torso" in names:
-        torso = names.index("torso")
-        readings += [
-            Reading("torso_x", "m", "xpos", (torso, 0)),
-            Reading("torso_height", "m", "xpos", (torso, 2), height_words(model, torso)),
-        ]
-        readings += velocity_readings(model)
+        for axis, (at, dof, built) in root_of(model, names.index("torso")).items():
+            position, low, high, velocity, back, forth = AXES[axis]
+            readings += [
+                Reading(position, "m", "qpos", at, Words(low, high, round(built[1], 2)), built[0]),
+                Reading(velocity, "m/s", "qvel", dof, Words(back, forth)),
+            ]
     for tip in ("fingertip", "tips_arm", "object", "target", "goal"):
         if tip in names:
             body = names.index(tip)
@@ -125,40 +159,23 @@ def body_readings(model: Any) -> list[Reading]:
     return readings
 
 
-def height_words(model: Any, torso: int) -> Words:
-    """High and low against how high the robot is built."""
-    return Words(
-        "torso {not} {far} low", "torso {not} {far} high", round(float(model.body_pos[torso, 2]), 2)
-    )
+def root_of(model: Any, torso: int) -> dict[str, tuple[int, int, tuple[float, float]]]:
+    """By axis: where the torso's coordinate and velocity are, what to add to the coordinate, and
+    its value as the robot is built.
 
-
-def velocity_readings(model: Any) -> list[Reading]:
-    """The torso's velocity along x and z (and y), of a free root or of the sliding root joints."""
-    words = {
-        "x": ("forward_velocity", Words("{not} moving back {fast}", "{not} moving forward {fast}")),
-        "y": (
-            "sideways_velocity",
-            Words("{not} drifting right {fast}", "{not} drifting left {fast}"),
-        ),
-        "z": (
-            "vertical_velocity",
-            Words("torso {not} sinking {fast}", "torso {not} rising {fast}"),
-        ),
-    }
+    The coordinates are those of now; the simulation's body positions lag behind by one substep.
+    """
+    built = model.body_pos[torso]
     if model.jnt_type[0] == FREE:
-        return [
-            Reading(name, "m/s", "qvel", axis, said)
-            for axis, (name, said) in enumerate(words.values())
-        ]
-    slides = {
-        "xyz"[int(np.argmax(np.abs(model.jnt_axis[joint])))]: int(model.jnt_dofadr[joint])
-        for joint in range(model.njnt)
-        if model.jnt_type[joint] == SLIDE
-    }
-    return [
-        Reading(words[axis][0], "m/s", "qvel", dof, words[axis][1])
-        for axis, dof in sorted(slides.items())
-    ]
+        return {axis: (at, at, (0.0, float(built[at]))) for at, axis in enumerate("xyz")}
+    found: dict[str, tuple[int, int, tuple[float, float]]] = {}
+    for joint in range(model.njnt):
+        if model.jnt_type[joint] == SLIDE and model.jnt_bodyid[joint] == torso:
+            along = int(np.argmax(np.abs(model.jnt_axis[joint])))
+            at, dof = int(model.jnt_qposadr[joint]), int(model.jnt_dofadr[joint])
+            start = float(built[along])
+            found["xyz"[along]] = at, dof, (start - float(model.qpos0[at]), start)
+    return found
 
 
 def joint_readings(model: Any) -> list[Reading]:

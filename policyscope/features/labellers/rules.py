@@ -246,7 +246,7 @@ def search(axes: list[Axis], fires: Bool[np.ndarray, " train"]) -> list[Found]:
 
 def refit(
     axes: list[Axis],
-    allowed: list[Bool[np.ndarray, "first last"]],
+    allowed: list[Bool[np.ndarray, "_ _"]],
     chosen: list[Found],
     fires: Bool[np.ndarray, " train"],
     worth: float,

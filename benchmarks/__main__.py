@@ -1,0 +1,62 @@
+"""Every speed that policyscope promises, measured against what it is promised against.
+
+    python -m benchmarks [--quick]
+
+Prints one table of ratios. The nudge replication is an experiment of its own, not a speed:
+`python -m benchmarks.nudge_replication`.
+"""
+
+import argparse
+import itertools
+import os
+
+# The arithmetic libraries read this once, when they are loaded; the other arm has one thread too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NO_PROGRESS", "1")
+
+import torch
+
+from benchmarks import family_fit
+from benchmarks.arms import Comparison, compare, ratios
+from benchmarks.recording import compare_recording
+from benchmarks.sweep import compare_sweep
+from policyscope.zoo.cartpole import train
+
+
+def compare_family(quick: bool) -> Comparison:
+    """The source's six transcoders as one family, against fitting one after another."""
+    layers = family_fit.policy_activations()
+    six = list(itertools.product(family_fit.WIDTHS, [family_fit.PENALTY], [0]))
+    epochs, rounds = (5, 3) if quick else (50, 3)
+    return compare(
+        f"fit 6 transcoders, {epochs} epochs, {family_fit.STEPS:,} samples",
+        "a plain loop with index batches",
+        "fits",
+        5.0,
+        lambda: len(family_fit.families(layers, six, epochs)),
+        lambda: len(family_fit.plain_loop(layers, six, epochs, fused=False)),
+        rounds,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="shorter arms, under two minutes")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    policy = train(0).policy
+    done: list[Comparison] = []
+    for part in (
+        lambda: compare_recording(policy, quick),
+        lambda: [compare_sweep(policy, quick)],
+        lambda: [compare_family(quick)],
+    ):
+        for one in part():
+            print(f"{one.job}, against {one.against}: {one.cpu.median:.3g}×", flush=True)
+            done.append(one)
+    print()
+    print(ratios(done))
+
+
+if __name__ == "__main__":
+    main()

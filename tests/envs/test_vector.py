@@ -47,7 +47,7 @@ class Parts(gymnasium.Env):
     action_space = gymnasium.spaces.Discrete(2)
 
     def seen(self):
-        whole = np.full(2, self.number, np.float32)
+        whole = np.full(2, self.number / 10, np.float32)
         return {"image": whole, "place": (self.steps, {"deep": whole})}
 
     def reset(self, *, seed=None, options=None):
@@ -150,7 +150,7 @@ def test_an_observation_of_parts_comes_by_name():
     env = GymnasiumRows(PARTS, 2)
     env.reset(np.arange(2), [3, 5])
     assert list(env.observation) == ["image", "place.0", "place.1.deep"]
-    np.testing.assert_array_equal(env.observation["image"][:, 0], [3, 5])
+    np.testing.assert_allclose(env.observation["image"][:, 0], [0.3, 0.5])
     env.step(np.array([0, 0]))
     np.testing.assert_array_equal(env.observation["place.0"], [1, 1])
 

@@ -62,8 +62,7 @@ class Comparison:
 def compare(
     job: str, against: str, unit: str, target: float, ours: Arm, theirs: Arm, rounds: int
 ) -> Comparison:
-    """Plays both arms once unmeasured, and then `rounds` times in turn."""
-    ours(), theirs()
+    """Plays both arms in turn; the first of three or more `rounds` warms up and moves no median."""
     measured = [(rates(ours), rates(theirs)) for _ in range(rounds)]
     return Comparison(
         job=job,

@@ -33,7 +33,7 @@ EPISODES, WIDTH = 50, 4
 
 
 def compare_sweep(policy: CartPolePolicy, quick: bool) -> Comparison:
-    """The sweep in one rollout against the serial loop; if `quick` the loop plays fewer episodes."""
+    """One rollout against the serial loop; with `quick` the loop plays fewer episodes."""
     agent = TorchAgent(policy)
     dictionaries = fit_layers(agent)
     features = [one[index] for one in dictionaries.values() for index in range(WIDTH)]

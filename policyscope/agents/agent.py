@@ -51,7 +51,7 @@ class Agent(ABC):
         observes parts.
         """
 
-    def bind(self, observation_space: Any, action_space: Any) -> None:
+    def bind(self, observation_space: Any, action_space: Any) -> None:  # noqa: B027 (optional)
         """Learns the spaces of the environment it is to act in (Gymnasium's, of one row).
 
         Called before acting; an agent whose file does not say its spaces needs them.

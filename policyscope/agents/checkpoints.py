@@ -7,6 +7,7 @@ that are there; afterwards no tensor may be larger than its storage.
 
 import io
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -122,14 +123,20 @@ def claim(pid: Any) -> tuple[str, int]:
 def judge(source: Untrusted, opened: Opened, error: Exception) -> Exception:
     """Whether torch would not open the file for its code, or could not for its damage."""
     code = sorted(name for name in opened.names if is_code(name))
-    unknown = sorted(
-        name for name in opened.names if name.partition(".")[0] not in ("torch", "collections")
-    )
+    objects = sorted(name for name in opened.names if is_object(name))
     if code:
         return source.refused(f"it is a pickle that would call {listed(code)}", INSTEAD)
-    if unknown:
-        return source.refused(f"it holds more than tensors: {listed(unknown)}", INSTEAD)
+    if objects:
+        return source.refused(f"it holds more than tensors: {listed(objects)}", INSTEAD)
     return source.damaged(f"torch cannot read it ({str(error).partition(chr(10))[0]})")
+
+
+def is_object(name: str) -> bool:
+    """Whether `module.name` is a class of a library, as whole networks saved with pickle need."""
+    root = name.partition(".")[0]
+    if root == "torch":
+        return name.startswith(("torch.nn.modules.", "torch.optim."))
+    return root == "__main__" or root not in {*sys.stdlib_module_names, "__builtin__"}
 
 
 def check_tensors(source: Untrusted, value: Any, held: int) -> None:

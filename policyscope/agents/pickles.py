@@ -129,7 +129,7 @@ def to_scalar(dtype: Any, content: Any = b"") -> Any:
 
 def from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
     """numpy's way to write an array since pickle protocol 5."""
-    made = PickledArray()
+    made = object.__new__(PickledArray)
     made.__dict__["value"] = to_array(content, dtype, shape, str(order))
     return made
 
@@ -223,9 +223,6 @@ def check_opcodes(stream: io.BytesIO) -> None:
 
 def is_code(name: str) -> bool:
     """Whether a pickle that asks for `module.name` is more than numbers and containers."""
-    if name in READERS:
-        return False
-    root = name.partition(".")[0]
-    module, _, last = name.rpartition(".")
-    is_standard = root in sys.stdlib_module_names or root.startswith("__builtin")
-    return is_standard and last not in INERT.get(module, ()) and root != "__main__"
+    module, _, last = name.replace("__builtin__", "builtins").rpartition(".")
+    is_standard = module.partition(".")[0] in {*sys.stdlib_module_names} - {"__main__"}
+    return is_standard and name not in READERS and last not in INERT.get(module, ())

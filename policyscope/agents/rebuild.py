@@ -46,8 +46,11 @@ def rebuild(state: Mapping[str, Tensor], plan: Plan) -> nn.Module:
 
     Raises InvalidInput for names or shapes that belong to no known layer.
     """
-    with torch.device("meta"):
-        module = grow("", state, plan)
+    try:
+        with torch.device("meta"):
+            module = grow("", state, plan)
+    except (KeyError, RecursionError) as error:
+        raise InvalidInput(f"The weights have names that no module can have: {error}") from error
     floats = {name: to_float(tensor) for name, tensor in state.items()}
     try:
         module.load_state_dict(floats, assign=True)
@@ -64,7 +67,7 @@ def to_float(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 def grow(path: str, state: Mapping[str, Tensor], plan: Plan) -> nn.Module:
     """The module at `path` whose own state, without the path, this is."""
     if any(name.startswith("weight_ih_l") for name in state):
-        return RowLSTM.of(path, state)
+        return recurrent(path, state)
     if "weight" in state:
         return layer(path, state, plan)
     children: dict[str, dict[str, Tensor]] = {}
@@ -99,6 +102,8 @@ def sequence(path: str, layers: Mapping[int, Mapping[str, Tensor]], plan: Plan) 
 def layer(path: str, state: Mapping[str, Tensor], plan: Plan) -> nn.Module:
     """The layer whose weight has this shape."""
     weight, has_bias = state["weight"], "bias" in state
+    if not weight.numel():
+        raise InvalidInput(f"{path}.weight has shape {list(weight.shape)}, which holds nothing.")
     match weight.dim():
         case 1 if "running_mean" in state:
             return nn.BatchNorm1d(len(weight))
@@ -113,28 +118,11 @@ def layer(path: str, state: Mapping[str, Tensor], plan: Plan) -> nn.Module:
     raise InvalidInput(f"{path}.weight has shape {list(weight.shape)}, which fits no known layer.")
 
 
-class RowLSTM(nn.LSTM):
-    """An LSTM that takes one step, with the row axis first everywhere.
-
-    Its output is (features, (hidden, cell)); sites `:out.0`, `:out.1` and `:out.2` are these. What
-    is written into the features acts on this step only, into hidden or cell on all that follow.
-    """
-
-    def forward(  # type: ignore[override]
-        self,
-        input: Float[Tensor, "row feature"],
-        hx: tuple[Float[Tensor, "row layer unit"], Float[Tensor, "row layer unit"]],
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One step of every row: features [row, unit], hidden and cell [row, layer, unit]."""
-        hidden, cell = (part.transpose(0, 1).contiguous() for part in hx)
-        features, (hidden, cell) = super().forward(input[None], (hidden, cell))
-        return features[0], (hidden.transpose(0, 1), cell.transpose(0, 1))
-
-    @classmethod
-    def of(cls, path: str, state: Mapping[str, Tensor]) -> "RowLSTM":
-        """The LSTM whose weights have these names and shapes."""
-        layers = {int(found[1]) for name in state if (found := re.search(r"_l(\d+)$", name))}
-        weight = state.get("weight_ih_l0")
-        if weight is None or weight.dim() != 2 or layers != set(range(len(layers))):
-            raise InvalidInput(f"{path} has weights of an LSTM, but not of all its layers.")
-        return cls(weight.shape[1], weight.shape[0] // 4, len(layers), bias="bias_ih_l0" in state)
+def recurrent(path: str, state: Mapping[str, Tensor]) -> nn.LSTM:
+    """The LSTM whose weights have these names and shapes."""
+    layers = {int(found[1]) for name in state if (found := re.search(r"_l(\d+)$", name))}
+    weight = state.get("weight_ih_l0")
+    if weight is None or weight.dim() != 2 or layers != set(range(len(layers))):
+        raise InvalidInput(f"{path} has weights of an LSTM, but not of all its layers.")
+    has_bias = "bias_ih_l0" in state
+    return nn.LSTM(weight.shape[1], weight.shape[0] // 4, len(layers), bias=has_bias)

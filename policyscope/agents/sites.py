@@ -38,7 +38,8 @@ class SiteInfo:
 def list_sites(agent: Agent, observation: Any) -> list[SiteInfo]:
     """Every site of the agent in the order it is reached, seen by acting once on `observation`.
 
-    `observation` is what the agent takes, [row, …]. Only the module's own children are listed, not the whole module.
+    `observation` is what the agent takes, [row, …]. Only the module's own children are listed, not
+    the whole module.
     """
     reached: list[tuple[str, Side, int, list[Tensor]]] = []
     calls: dict[str, int] = {}

@@ -6,19 +6,25 @@ which checkpoints often carry beside them. Everything else is refused with what 
 """
 
 import argparse
-import pickletools
 import zipfile
 from _codecs import encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from policyscope.agents.checkpoints import (
+    INSTEAD,
+    inspect_legacy,
+    inspect_zip,
+    read_checkpoint,
+)
+from policyscope.agents.untrusted import Untrusted, listed, read_untrusted
 from policyscope.errors import CorruptFile, InvalidInput, NotFinite, UnknownName, UntrustedFile
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".cleanrl_model")
@@ -52,12 +58,12 @@ WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 DEPTH = 3
-SLACK = 1 << 20
-"""How many bytes a torch archive may unpack to beyond its size: its entries are not compressed."""
 
-SAFE = [
-    np._core.multiarray.scalar,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+SCALAR = cast(Callable[..., Any], np.float64(0).__reduce__()[0])
+"""What numpy calls to rebuild a number."""
+SAFE: list[Any] = [
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
     encode,
@@ -99,8 +105,8 @@ def read_weights(path: Path, *, trust: bool = False) -> list[Weights]:
     found = [(place, tensors) for place, tensors in state_dicts(held)]
     if not found:
         raise InvalidInput(f"{str(path)!r} holds no weights, but {describe(held)}.")
-    for place, tensors in found:
-        check_tensors(path, place, tensors)
+    for _, tensors in found:
+        check_finite(path, tensors)
     order = sorted(range(len(found)), key=lambda index: rank(found[index][0]))
     return [unwrapped(found[index][1], found[index][0], facts) for index in order]
 
@@ -116,76 +122,41 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def read_torch(path: Path, trust: bool = False) -> Any:
     """What `torch.save` put into the file; plain data only, unless it is trusted."""
-    check_archive(path)
-    if trust:
-        return torch.load(path, map_location="cpu", weights_only=False)
-    try:
-        with torch.serialization.safe_globals(SAFE):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # The unpickler raises whatever a malformed stream makes of it.
-        names = foreign_names(path)
-        if not names:
-            raise CorruptFile(
-                f"{str(path)!r} is not a readable torch file; it is cut short, damaged or of "
-                f"another kind: {type(error).__name__}: {first_line(error)}"
-            ) from error
-        raise UntrustedFile(
-            f"{path.name!r} holds more than weights: {', '.join(names)}. Loading it runs that code."
-            " Ask its author for the state_dict (torch.save(module.state_dict(), …)), or, if you "
-            "trust it as you trust a program, open it with --trust."
-        ) from error
-
-
-def check_archive(path: Path) -> None:
-    """Raises CorruptFile for archives that unpack to more than they are, UntrustedFile for code."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise CorruptFile(f"{str(path)!r} is a damaged archive: {error}") from error
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > path.stat().st_size + SLACK:
-        raise CorruptFile(
-            f"{str(path)!r} would unpack to {unpacked:,} bytes from {path.stat().st_size:,}. "
-            "torch does not compress what it saves, so torch did not write this."
-        )
-    if any("/code/" in entry.filename and entry.filename.endswith(".py") for entry in entries):
+    if is_torchscript(path):
         raise UntrustedFile(
             f"{path.name!r} is a TorchScript program: it holds code, and its layers cannot be read "
-            "or edited one by one. Save the eager module's state_dict instead."
+            "or edited one by one. Save the state_dict of the module it was made from instead."
         )
-
-
-def foreign_names(path: Path, shown: int = 8) -> list[str]:
-    """The classes and functions the file names that are neither torch's nor known to be harmless."""
+    if trust:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    source = read_untrusted(path)
     try:
         with torch.serialization.safe_globals(SAFE):
-            names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # It may be of the older format, or be damaged anywhere.
-        names = legacy_names(path)
-    return [*names[:shown], *([f"… and {len(names) - shown} more"] if len(names) > shown else [])]
+            return read_checkpoint(source)
+    except UntrustedFile as error:
+        parts = module_names(source)
+        if not parts:
+            raise
+        raise source.refused(f"it holds a whole module: {listed(parts)}", INSTEAD) from error
 
 
-def legacy_names(path: Path, most: int = 1 << 24) -> list[str]:
-    """The same for a file that is one bare pickle; reads the opcodes, and runs none of them."""
-    names: set[str] = set()
-    strings: list[str] = []
+def module_names(source: Untrusted) -> list[str]:
+    """The classes of the module that a file holds, its own first; none where it holds weights."""
+    inspect = inspect_zip if source.content.startswith(b"PK") else inspect_legacy
+    names = inspect(source)[0].names
+    layers = sorted(name for name in names if name.startswith("torch.nn.modules."))
+    known = ("torch.", "collections.", "builtins.", "__builtin__.", "_codecs.", "numpy.")
+    own = sorted(name for name in names if not name.startswith(known))
+    return [*own, *layers] if layers else []
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is an archive with a program in it."""
     try:
-        with path.open("rb") as file:
-            for _ in range(8):  # torch's older format is several pickles after each other.
-                for opcode, argument, _position in pickletools.genops(file.read(most)):
-                    if isinstance(argument, str):
-                        strings.append(argument)
-                    if opcode.name in ("GLOBAL", "INST"):
-                        names.add(str(argument).replace(" ", "."))
-                    elif opcode.name == "STACK_GLOBAL":
-                        names.add(".".join(strings[-2:]))
-    except Exception:  # Ends where the pickle does, or where it is broken.
-        pass
-    return sorted(name for name in names if not name.startswith(("torch.", "collections.Ordered")))
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return False
 
 
 def state_dicts(held: Any, place: str = "", depth: int = DEPTH) -> Iterator[tuple[str, Any]]:
@@ -223,16 +194,9 @@ def unwrapped(tensors: Mapping[str, Tensor], place: str, facts: Mapping[str, Any
     return Weights(tensors, place, wrapper, facts)
 
 
-def check_tensors(path: Path, place: str, tensors: Mapping[str, Tensor]) -> None:
-    """Raises for tensors that claim more numbers than the file holds, and for NaN."""
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises NotFinite for weights with which no agent can act."""
     for name, tensor in tensors.items():
-        if tensor.layout is not torch.strided or tensor.is_quantized:
-            raise InvalidInput(f"{place or str(path)!r}: {name!r} is sparse or quantized.")
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise CorruptFile(
-                f"{str(path)!r}: {name!r} claims the shape {list(tensor.shape)}, but only "
-                f"{tensor.untyped_storage().nbytes():,} bytes stand behind it."
-            )
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
             raise NotFinite(f"{str(path)!r}: {name!r} holds NaN; no agent can act with it.")
 
@@ -250,8 +214,3 @@ def describe(held: Any) -> str:
     if isinstance(held, Mapping):
         return "a dict of " + ", ".join(f"{key}: {type(held[key]).__name__}" for key in held)
     return f"a {type(held).__name__}"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return (str(error).splitlines() or [""])[0][:200]

@@ -51,10 +51,8 @@ class Screening:
     reward_clipping: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.frameskip) is not int or self.frameskip < 1:
-            raise InvalidInput(
-                f"frameskip is {self.frameskip!r}; expected a whole number of at least 1."
-            )
+        if self.frameskip < 1:
+            raise InvalidInput(f"frameskip is {self.frameskip}; expected at least 1.")
         if self.stack_num < 1 or self.img_height < 1 or self.img_width < 1 or self.noop_max < 0:
             raise InvalidInput(f"{self} has a size below 1, or noop_max below 0.")
         if not 0 <= self.repeat_action_probability <= 1:

@@ -5,7 +5,7 @@ each row's initial state is the one that `gymnasium.make("CartPole-v1").reset(se
 so an episode is the same alone and among a thousand others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from jaxtyping import Float, Int
 
 from policyscope.envs.environment import Environment, Transition
+from policyscope.errors import InvalidInput
 
 STEP_LIMITS = {"CartPole-v0": 200, "CartPole-v1": 500}
 
@@ -35,6 +36,8 @@ class Pushes(gymnasium.Space[Any]):
 
 class CartPole(Environment):
     """CartPole-v0 and -v1, `arguments` as in CartPoleVectorEnv (`sutton_barto_reward`)."""
+
+    editable = ("cart_position", "cart_velocity", "pole_angle", "pole_angular_velocity")
 
     def __init__(self, id: str, rows: int, **arguments: Any) -> None:
         limit = STEP_LIMITS[id]
@@ -72,6 +75,24 @@ class CartPole(Environment):
         self._env.prev_done = self._none_done = np.zeros(self.rows, np.bool_)
         self._write_observation()
         return True
+
+    def save(self, row: int) -> tuple[Float[np.ndarray, " 4"], int]:
+        """The state of one row and how many steps it has made; see snapshots."""
+        return self._state[:, row].copy(), int(self._env.steps[row])
+
+    def restore(self, row: int, saved: tuple[Float[np.ndarray, " 4"], int]) -> None:
+        """Puts one row back into a saved state; see snapshots."""
+        self._state[:, row], self._env.steps[row] = saved
+        self.observation[row] = self._state[:, row]
+
+    def edit(self, row: int, changes: Mapping[str, Any]) -> None:
+        """Changes entries of one row's state; see snapshots."""
+        for name, value in changes.items():
+            if not np.isfinite(value):
+                raise InvalidInput(f"{name} is {value}; expected a finite number.")
+        for name, value in changes.items():
+            self._state[self.editable.index(name), row] = value
+        self.observation[row] = self._state[:, row]
 
     @property
     def _state(self) -> np.ndarray:

@@ -267,6 +267,8 @@ def area_weights(
 class Emulators(Environment):
     """Rows of one game with `ram`, [row, 128], the console's memory as it is now."""
 
+    editable = ("ram",)
+
     def __init__(self, id: str, rows: int, /, **arguments: Any) -> None:
         self.game = find_game(id, arguments)
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -334,9 +336,6 @@ class Emulators(Environment):
 
     def edit(self, row: int, changes: Mapping[str, Any]) -> None:
         """Writes `ram={index: value}` into one row's memory; seen from the next frame on."""
-        unknown = set(changes) - {"ram"}
-        if unknown:
-            raise InvalidInput(f"{self.id} takes ram={{index: value}}, not {sorted(unknown)}.")
         for index, value in changes["ram"].items():
             if not 0 <= index < RAM_SIZE or not 0 <= value < 256:
                 raise InvalidInput(

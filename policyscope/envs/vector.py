@@ -20,7 +20,9 @@ Wrapping = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
 
 
 class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Says which row raised, and whether while resetting or stepping."""
+    """Says which row raised, and whether while resetting or stepping; knows what was last seen."""
+
+    seen: Any = None
 
     def __init__(self, env: gymnasium.Env[Any, Any], row: int) -> None:
         super().__init__(env)
@@ -30,24 +32,28 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         if options and REVISED in options:
             if self.row in options[REVISED]:
                 revise, argument = options[REVISED][self.row]
-                return revise(self.env, argument), {}
+                self.seen = revise(self, argument)
+                return self.seen, {}
             options = None
         try:
-            return self.env.reset(seed=seed, options=options)
+            self.seen, info = self.env.reset(seed=seed, options=options)
         except Exception as error:
             message = f"row {self.row}: reset(seed={seed}) raised {error!r}"
             raise EnvironmentFailed(message, self.row) from error
+        return self.seen, info
 
     def step(self, action: Any) -> Any:
         try:
-            return self.env.step(action)
+            answer = self.env.step(action)
         except Exception as error:
             message = f"row {self.row}: step raised {error!r}"
             raise EnvironmentFailed(message, self.row) from error
+        self.seen = answer[0]
+        return answer
 
     def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> Any:
         """What `question` answers about this row's environment."""
-        return question(self.env)
+        return question(self)
 
 
 class GymnasiumRows(Environment):

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from policyscope.episodes import (
+from policyscope.errors import InvalidInput, NotEnoughData, NotFinite, UnknownName
+from policyscope.statistics.episodes import (
     FEWEST_EPISODES,
     GROUPS,
     percentile_interval,
     resample,
     steps_by_episode,
 )
-from policyscope.errors import InvalidInput, NotEnoughData, NotFinite, UnknownName
-from policyscope.variance import CHUNK, check_columns
+from policyscope.statistics.variance import CHUNK, check_columns
 
 # A variance this small beside the mean square is rounding, finer than float32 can hold.
 ROUNDING = 1e-12

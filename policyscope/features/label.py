@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from policyscope.envs.metric import Words
-from policyscope.episodes import hold_out
 from policyscope.errors import InvalidInput, NotFinite
 from policyscope.registry import Registry
+from policyscope.statistics.episodes import hold_out
 
 
 @dataclass(frozen=True)

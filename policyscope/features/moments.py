@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from policyscope.address import Moment
-from policyscope.episodes import steps_by_episode
 from policyscope.errors import InvalidInput
-from policyscope.variance import check_columns
+from policyscope.statistics.episodes import steps_by_episode
+from policyscope.statistics.variance import check_columns
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from policyscope.errors import InvalidInput, NotEnoughData
-from policyscope.variance import CHUNK, Variance, check_columns
+from policyscope.statistics.variance import CHUNK, Variance, check_columns
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ ALIGNMENT = 8
 SEGMENT_FIELDS = ("episode", "first_step", "offset", "length", "row")
 SEGMENT = np.dtype([(name, np.int64) for name in SEGMENT_FIELDS])
 
-_HEADER_CRC = re.compile(rb'(?<="header_crc32":")[0-9a-f]{8}(?=")')
-_NO_CRC = b"00000000"
+# Begins with its literal part, which is searched for ten times faster than a look-behind.
+_HEADER_CRC = re.compile(rb'"header_crc32":"[0-9a-f]{8}"')
+_NO_CRC = b'"header_crc32":"00000000"'
 
 Segments = Shaped[np.ndarray, " segment"]
 MapFile = Callable[[Path, int], mmap.mmap]
@@ -76,7 +78,7 @@ def encode_header(
             "segments": json.dumps(runs, separators=(",", ":")),
             "episodes": json.dumps([episode.to_json() for episode in episodes]),
             "crc32": json.dumps({name: f"{crc:08x}" for name, crc in crc32.items()}),
-            "header_crc32": _NO_CRC.decode(),
+            "header_crc32": "00000000",
         }
     }
     begin = 0
@@ -90,8 +92,8 @@ def encode_header(
         begin = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
-    crc = b"%08x" % zlib.crc32(text)
-    return len(text).to_bytes(LENGTH_BYTES, "little") + _HEADER_CRC.sub(crc, text, count=1)
+    crc = b'"header_crc32":"%08x"' % zlib.crc32(text)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text.replace(_NO_CRC, crc, 1)
 
 
 def map_file(path: Path, size: int) -> mmap.mmap:
@@ -157,9 +159,7 @@ class Shard:
             path=path,
             number=number,
             samples=samples,
-            segments=np.array(
-                [tuple(run[name] for name in SEGMENT_FIELDS) for run in runs], SEGMENT
-            ),
+            segments=np.array(list(map(itemgetter(*SEGMENT_FIELDS), runs)), SEGMENT),
             episodes=tuple(Episode.from_json(each) for each in json.loads(facts["episodes"])),
             _columns={spec.name: spec for spec in columns},
             _offsets=offsets,

@@ -208,12 +208,13 @@ def check_block(block: Block, header: RecordingHeader) -> None:
 def is_finite(values: Shaped[np.ndarray, "..."]) -> bool:
     """Whether no value is Inf or NaN; numbers that cannot be either are finite.
 
-    One sum tells: it is finite only where all are. Where it is not, finite values may have
-    overflowed, so each is asked. Halves overflow easily, so their exponent bits are read.
+    One sum of squares tells: it is finite only where all are. Where it is not, finite values may
+    have overflowed, so each is asked. Halves overflow easily, so their exponent bits are read.
     """
     if values.dtype == np.float16:
         return bool((values.view(np.uint16) & FLOAT16_EXPONENT).max(initial=0) < FLOAT16_EXPONENT)
     if values.dtype.kind != "f":
         return True
     with np.errstate(all="ignore"):
-        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+        flat = values.reshape(-1)
+        return bool(np.isfinite(flat @ flat)) or bool(np.isfinite(values).all())

@@ -18,7 +18,7 @@ Seen = Shaped[Tensor, "row ..."] | dict[str, Shaped[Tensor, "row ..."]]
 
 
 def observed(observation: Observation) -> dict[str, Shaped[np.ndarray, "row ..."]]:
-    """The columns that hold an observation: `observation`, or `observation.<part>` for each part."""
+    """The columns that hold an observation: `observation`, or an `observation.<part>` for each."""
     if isinstance(observation, dict):
         return {f"{COLUMN}.{part}": values for part, values in observation.items()}
     return {COLUMN: observation}
@@ -48,7 +48,7 @@ def from_columns(columns: Mapping[str, Shaped[np.ndarray, "row ..."]]) -> Seen:
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """Recorded states, to ask an agent about again: observations, and the episodes they are from."""
+    """Recorded states, to ask an agent about again, and the episodes they are from."""
 
     observation: Seen
     episode: Int[np.ndarray, " state"]

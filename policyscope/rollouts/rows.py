@@ -14,6 +14,7 @@ from policyscope.recordings.episode import Episode
 
 IDLE = -1
 LOOKAHEAD = 64
+"""How many jobs are known before they begin, so that their noise is made in one go."""
 
 
 @dataclass(frozen=True)

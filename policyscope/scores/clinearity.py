@@ -11,10 +11,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 
-from policyscope.detection import roc
-from policyscope.episodes import FEWEST_EPISODES, GROUPS, hold_out, percentile_interval, resample
 from policyscope.errors import NotEnoughData, NotFinite
 from policyscope.progress import track
+from policyscope.statistics.detection import roc
+from policyscope.statistics.episodes import (
+    FEWEST_EPISODES,
+    GROUPS,
+    hold_out,
+    percentile_interval,
+    resample,
+)
 
 # Features copied out at a time: one column of a wide matrix touches every line of it.
 FEATURES_AT_ONCE = 64

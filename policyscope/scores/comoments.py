@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from policyscope.errors import NotEnoughData
-from policyscope.variance import Variance
+from policyscope.statistics.variance import Variance
 
 # Rows per matrix product: products in float32 are fast, sums of many of them belong in float64.
 ROWS_AT_ONCE = 1024

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite
 from policyscope.scores.comoments import CoMoments
-from policyscope.variance import Variance, check_columns
+from policyscope.statistics.variance import Variance, check_columns
 
 # A feature is dead when its largest |activation| is at most this share of any feature's largest.
 DEAD = 1e-6

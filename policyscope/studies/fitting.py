@@ -21,7 +21,6 @@ from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.family import fit_family
 from policyscope.dictionaries.fit import Fitted, fit
 from policyscope.dictionaries.relu import ReLU
-from policyscope.episodes import FEWEST_EPISODES, hold_out
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.recordings.batches import batches
 from policyscope.recordings.recording import Recording
@@ -35,6 +34,7 @@ from policyscope.scores.redundancy import (
     descend,
 )
 from policyscope.scores.stability import Stability, stability
+from policyscope.statistics.episodes import FEWEST_EPISODES, hold_out
 from policyscope.table import Column, Table
 
 HELD_OUT_SHARE = 0.2

@@ -42,7 +42,8 @@ class Inspection:
             Column("network", side="left"),
         )
         rows = tuple(
-            (str(s.site), "×".join(map(str, s.shape)) or "1", s.dtype, s.role, s.network) for s in self.sites
+            (str(s.site), "×".join(map(str, s.shape)) or "1", s.dtype, s.role, s.network)
+            for s in self.sites
         )
         note = (
             f"{self.algorithm} · {self.parameters:,} parameters · {self.environment} · observes "

@@ -40,7 +40,10 @@ class Parts(gymnasium.Env):
         {
             "image": Fragile.observation_space,
             "place": gymnasium.spaces.Tuple(
-                (gymnasium.spaces.Discrete(9), gymnasium.spaces.Dict({"deep": Fragile.observation_space}))
+                (
+                    gymnasium.spaces.Discrete(9),
+                    gymnasium.spaces.Dict({"deep": Fragile.observation_space}),
+                )
             ),
         }
     )

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from policyscope.statistics.variance import Variance
 from policyscope.testing.folds import FoldLaws, assert_same
-from policyscope.variance import Variance
 
 
 class MeanOfMeans:

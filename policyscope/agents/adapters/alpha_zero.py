@@ -4,8 +4,9 @@ Source: github.com/michaelnny/alpha_zero (MIT), after Silver et al., "A general 
 learning algorithm that masters chess, shogi, and Go through self-play", Science 362, 2018.
 """
 
+from collections.abc import Mapping
 from math import isqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float, Num
@@ -82,7 +83,7 @@ class AlphaZero(RebuiltAgent):
     as the network gives them.
     """
 
-    networks = {
+    networks: ClassVar[Mapping[str, str]] = {
         "conv_block": "shared",
         "res_blocks": "shared",
         "policy_head": "policy",

@@ -4,7 +4,8 @@ Source: github.com/greydanus/baby-a3c (Apache-2.0). Its pictures are prepared in
 they are part of what was learnt.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -57,9 +58,10 @@ class BabyA3C(RebuiltAgent):
     that are prepared already.
     """
 
-    networks = {"actor_linear": "policy", "critic_linear": "value"} | dict.fromkeys(
-        ("conv1", "conv2", "conv3", "conv4", "gru", "lstm"), "shared"
-    )
+    networks: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "gru", "lstm"), "shared"),
+        "critic_linear": "value",
+    }
     algorithm = "A3C"
 
     def __init__(self, actions: int, channels: int = 1, memory: int = 256, cell: str = "gru"):

@@ -4,7 +4,9 @@ Source: github.com/vwxyzjn/cleanrl (MIT), ppo_atari_lstm.py and ppo_procgen.py. 
 agents are plain networks and need nothing here: see `feedforward`.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +67,7 @@ class LSTMNetwork(nn.Module):
 class CleanRLLSTM(RebuiltAgent):
     """CleanRL's PPO with an LSTM on Atari; state: (hidden, cell), each [row, memory]."""
 
-    networks = NETWORKS
+    networks: ClassVar[Mapping[str, str]] = NETWORKS
     algorithm = "PPO"
 
     def __init__(self, channels: int, hidden: int, memory: int, actions: int, area: int) -> None:
@@ -134,7 +136,7 @@ class ProcgenNetwork(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], area: int, hidden: int, actions: int) -> None:
         super().__init__()
-        sequences = [ConvSequence(*pair) for pair in zip(channels, channels[1:], strict=False)]
+        sequences = [ConvSequence(*pair) for pair in pairwise(channels)]
         rest = (nn.Flatten(), nn.ReLU(), nn.Linear(area, hidden), nn.ReLU())
         self.network = nn.Sequential(*sequences, *rest)
         self.actor = nn.Linear(hidden, actions)
@@ -150,7 +152,7 @@ class ProcgenNetwork(nn.Module):
 class CleanRLProcgen(RebuiltAgent):
     """CleanRL's PPO on Procgen's pictures [row, 64, 64, 3]."""
 
-    networks = NETWORKS
+    networks: ClassVar[Mapping[str, str]] = NETWORKS
     algorithm = "PPO"
 
     def __init__(self, channels: tuple[int, ...], area: int, hidden: int, actions: int) -> None:

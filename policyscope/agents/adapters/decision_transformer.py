@@ -7,7 +7,7 @@ built from its config.json, so that nothing a repository brings along is run.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Num
@@ -38,7 +38,7 @@ class DecisionTransformerAgent(RebuiltAgent):
     """
 
     algorithm = "decision transformer"
-    networks = {"predict_state": "unused", "predict_return": "value"}
+    networks: ClassVar[Mapping[str, str]] = {"predict_state": "unused", "predict_return": "value"}
 
     def __init__(
         self,

@@ -13,9 +13,9 @@ from jaxtyping import Float, Num
 from scipy.special import betaincinv
 from torch import Tensor, nn
 
+from policyscope.agents.actions import draw
 from policyscope.agents.adapters.feedforward import CONTINUOUS
 from policyscope.agents.agent import Acted
-from policyscope.agents.continuous import sample_normal
 from policyscope.agents.noise import Noise
 from policyscope.agents.rebuilt import REBUILT, RebuiltAgent, Shapes, flat, has_keys
 
@@ -65,9 +65,12 @@ class UnitPPO(RebuiltAgent):
         self, kind: str, inputs: int, hidden: int, actions: int, max_action: float | None = None
     ) -> None:
         self.module = UnitActor(kind, inputs, hidden, actions).eval()
-        self.max_action = max_action or CONTINUOUS.get((inputs, actions), 1.0)
+        self.is_bounded = max_action is not None
+        self.max_action: float | Tensor = max_action or CONTINUOUS.get((inputs, actions), 1.0)
         if max_action is None:
-            self.assumed = (f"Largest action {self.max_action:g}; set it with max_action=….",)
+            self.assumed = (
+                f"Largest action {self.max_action:g}, unless the environment says otherwise.",
+            )
 
     @classmethod
     def recognize(cls, shapes: Shapes) -> dict[str, Any] | None:
@@ -89,7 +92,7 @@ class UnitPPO(RebuiltAgent):
             unit = mean if noise is None else sample_beta(one, other, noise)
         else:
             mean, outputs = one, {"log_std": other}
-            unit = sample_normal(mean, other, noise)
+            unit = draw(mean, other, noise)
         action = (2 * unit - 1).clamp(-1, 1) * self.max_action
         stretched = (2 * mean - 1) * self.max_action
         return Acted(action.cpu().numpy(), {"mean": stretched, **outputs}, state)

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
+from policyscope.agents.actions import draw
 from policyscope.agents.agent import Acted, choose
-from policyscope.agents.continuous import sample_normal
 from policyscope.agents.noise import Noise
 from policyscope.agents.rebuilt import REBUILT, RebuiltAgent, Shapes, flat, image
 from policyscope.errors import InvalidInput
@@ -85,6 +85,8 @@ class Known:
     source: str
     beside: str = ""
     """Regular expression that some other tensor's name must match."""
+    also: str = ""
+    """Who uses the same names otherwise."""
 
 
 KNOWN = (
@@ -105,7 +107,13 @@ KNOWN = (
     Known(r"P\.\d+", "relu", "logits", "github.com/XinJingHao/DRL-Pytorch SAC-Discrete"),
     Known(r"A", "relu", "values", "github.com/XinJingHao/DRL-Pytorch Duel-DDQN", r"V\.weight"),
     Known(r"fc2", "relu", "values", "github.com/XinJingHao/DRL-Pytorch DQN-Atari", r"conv\.0"),
-    Known(r"l3", "tanh", "action", "github.com/XinJingHao/DRL-Pytorch TD3"),
+    Known(
+        r"l3",
+        "tanh",
+        "action",
+        "github.com/XinJingHao/DRL-Pytorch TD3",
+        also="github.com/sfujim/TD3 has the same names with activation=relu",
+    ),
     Known(r"mu_layer", "relu", "squashed", "github.com/XinJingHao/DRL-Pytorch SAC", r"a_net\.0"),
     Known(r"pi\.logits_net\.\d+", "tanh", "logits", "github.com/openai/spinningup ppo"),
     Known(r"pi\.mu_net\.\d+", "tanh", "gaussian", "github.com/openai/spinningup ppo"),
@@ -116,6 +124,8 @@ KNOWN = (
 )
 """The first that fits is taken."""
 
+TANH_STD = 0.1
+"""The noise that PPO-PyTorch's continuous actor, which ends in tanh, comes down to."""
 DISCRETE = {(4, 2), (8, 4)}
 """Widths of CartPole and LunarLander, where DRL-Pytorch's l1, l2, l3 are PPO's softmax actor."""
 
@@ -224,7 +234,7 @@ def source_of(stage: Stage, before: Sequence[Stage]) -> int | None:
 
 
 def fits(one: Stage, other: Stage) -> bool:
-    """Whether `other` can follow `one`; a linear layer follows a convolution when it is flattened."""
+    """Whether `other` can follow `one`; a convolution is flattened before a linear layer."""
     last, first = one.layers[-1], other.layers[0]
     if last.kind == "conv" and first.kind == "linear":
         side = isqrt(first.inputs // last.outputs)
@@ -384,7 +394,7 @@ class FeedForward(RebuiltAgent):
         value: str | None = None,
         max_action: float | None = None,
         std: float = 0.0,
-        strides: str | None = None,
+        strides: str | int | None = None,
         padding: int = 0,
         frame: int | None = None,
         source: str | None = None,
@@ -398,17 +408,16 @@ class FeedForward(RebuiltAgent):
         self.width = head_width(self.stages, self.policy)
         self.log_std = next((i for i, s in enumerate(self.stages) if s.words & LOG_STD), None)
         heads = [i for i in (self.policy, self.value, self.log_std) if i is not None]
-        steps = tuple(int(step) for step in (strides or "").split("-") if step)
+        steps = tuple(int(step) for step in str(strides or "").split("-") if step)
         convs = [layer for index in self._line(self.policy) for layer in self.stages[index].layers]
         steps = steps or find_strides([x for x in convs if x.kind == "conv"], convs, frame, padding)
         self.module = Branches(self.stages, heads, activation, steps, padding).eval()
         self.rest = {name: shapes[name] for name in rest}
         for name in rest:
             place_tensor(self.module, name, torch.zeros(shapes[name]), is_learnt=is_width(name))
-        self.is_dueling = self.head == "values" and self.value is not None
         self.std = std
-        self.max_action = max_action or CONTINUOUS.get(self.sizes, 1.0)
-        self.networks = {}
+        self.is_given = {"head": source is None, "max_action": max_action is not None}
+        self.max_action: float | Tensor = max_action or CONTINUOUS.get(self.sizes, 1.0)
         self.assumed = self._assumptions(activation, max_action, source)
 
     @classmethod
@@ -433,15 +442,14 @@ class FeedForward(RebuiltAgent):
         sizes = (head_width(stages, policy), stages[policy].outputs)
         head, std = known.head, 0.0
         if known.policy in (r"actor\.\d+", r"action_layer\.\d+") and sizes in CONTINUOUS:
-            # PPO-PyTorch's continuous actor ends in tanh; its noise shrinks to 0.1.
-            head, std = "action", 0.1
+            head, std = "action", TANH_STD
         if known.policy == "l3" and sizes in DISCRETE:
             head = "logits"
         return arguments | {
             "activation": known.activation,
             "head": head,
             "std": std,
-            "source": known.source,
+            "source": known.source + (f"; {known.also}" if known.also else ""),
         }
 
     @classmethod
@@ -452,6 +460,17 @@ class FeedForward(RebuiltAgent):
     def sizes(self) -> tuple[int, int]:
         """Observation width (channels, for pictures) and the policy head's width."""
         return self.width, self.stages[self.policy].outputs
+
+    def bind(self, observation_space: Any, action_space: Any) -> None:
+        """Takes the action bounds of the environment, and mends a guess that they contradict."""
+        high = getattr(action_space, "high", None)
+        if not self.is_given["head"]:
+            if high is None and self.head == "action":
+                self.head = "logits"
+            elif high is not None and self.head == "logits":
+                self.head, self.std = "action", TANH_STD
+        if high is not None and not self.is_given["max_action"]:
+            self.max_action = torch.as_tensor(high).float()
 
     def network_of(self, path: str) -> str:
         lines = {
@@ -497,20 +516,20 @@ class FeedForward(RebuiltAgent):
         return Acted(choose(policy, None), {"values": policy})
 
     def _move(self, mean: Tensor, log_std: Tensor | None, noise: Noise | None) -> Acted:
-        scale, bias = self._buffer("action_scale", self.max_action), self._buffer("action_bias", 0)
+        scale, bias = self._buffer("action_scale", self.max_action), self._buffer("action_bias", 0.0)
         log_std = self._log_std(mean, log_std)
         if self.head == "action":
             mean = torch.tanh(mean) * scale + bias
-            action = mean if log_std is None else sample_normal(mean, log_std, noise)
+            action = mean if log_std is None else draw(mean, log_std, noise)
             action = torch.minimum(torch.maximum(action, bias - scale), bias + scale)
             return Acted(action.cpu().numpy(), {"mean": mean})
         if log_std is None:
             raise InvalidInput(f"Head {self.head} needs a width. Say it: std=0.1, for example.")
-        action = sample_normal(mean, log_std, noise)
+        action = draw(mean, log_std, noise)
         if self.head == "squashed":
             action = torch.tanh(action) * scale + bias
         else:
-            action = action.clamp(-self.max_action, self.max_action)
+            action = torch.minimum(torch.maximum(action, -scale), scale)
         return Acted(action.cpu().numpy(), {"mean": mean, "log_std": log_std})
 
     def _log_std(self, mean: Tensor, log_std: Tensor | None) -> Tensor | None:
@@ -525,7 +544,7 @@ class FeedForward(RebuiltAgent):
             return -5 + 3.5 * (torch.tanh(log_std) + 1)
         return log_std.clamp(-20, 2)
 
-    def _buffer(self, name: str, otherwise: float) -> Tensor:
+    def _buffer(self, name: str, otherwise: float | Tensor) -> Tensor:
         like = next(self.module.parameters())
         held = self.module.get_buffer(name) if name in self.rest else otherwise
         return torch.as_tensor(held, dtype=like.dtype, device=like.device)
@@ -554,7 +573,9 @@ class FeedForward(RebuiltAgent):
             said.append(f"Activation {activation} and head {self.head}, as in {source}.")
         if self.head in ("action", "gaussian", "squashed") and "action_scale" not in self.rest:
             if max_action is None:
-                said.append(f"Largest action {self.max_action:g}; set it with max_action=….")
+                said.append(
+                    f"Largest action {self.max_action:g}, unless the environment says otherwise."
+                )
             if self.head == "gaussian":
                 said.append("Observations as they come: the file holds no statistics of them.")
         return tuple(said)

@@ -32,7 +32,7 @@ from policyscope.agents.checkpoints import read_state_dict
 from policyscope.agents.noise import Noise
 from policyscope.agents.normalization import Normalization, read_vecnormalize
 from policyscope.agents.preprocessing import Observation, preprocess
-from policyscope.agents.rebuild import RowLSTM, rebuild
+from policyscope.agents.rebuild import rebuild
 from policyscope.agents.spaces import (
     Box,
     Discrete,
@@ -43,7 +43,7 @@ from policyscope.agents.spaces import (
     describe_space,
     parse_space,
 )
-from policyscope.agents.untrusted import Untrusted
+from policyscope.agents.untrusted import Untrusted, listed
 from policyscope.errors import (
     InvalidInput,
     MissingExtra,
@@ -292,6 +292,8 @@ def detect(state: Mapping[str, Tensor], data: Mapping[str, Any]) -> str | None:
     def has(prefix: str) -> bool:
         return any(name.startswith(prefix) for name in state)
 
+    if ".crossq." in kind:
+        return None
     if has("quantile_net."):
         return "qrdqn"
     if has("q_net."):
@@ -327,6 +329,8 @@ def read_choices(
     home = str(kind.get("__module__", "stable_baselines3"))
     if home.partition(".")[0] not in ("stable_baselines3", "sb3_contrib"):
         raise source.refused(f"its policy is a class of its own, from {home!r}")
+    if foreign := [name for name in state if not re.match(FAMILIES[algorithm].modules, name)]:
+        raise source.refused(f"it has weights of modules of its own, {listed(foreign)}")
     extractor = class_name(told.get("features_extractor_class"), "FlattenExtractor")
     if extractor not in EXTRACTORS:
         raise source.refused(f"its features extractor is a class of its own, {extractor!r}")
@@ -343,7 +347,7 @@ def read_choices(
         is_squashed=algorithm in SQUASHED_BY_DEFAULT or bool(squashed),
         uses_expln=bool(told.get("use_expln")),
         clip_mean=number(told.get("clip_mean"), 2.0),
-        quantiles=int(number(told.get("n_quantiles", data.get("n_quantiles")), 200)),
+        quantiles=int(number(told.get("n_quantiles", data.get("n_quantiles")), 200.0)),
     )
 
 
@@ -392,7 +396,7 @@ def assemble(
 
 def guess_observed(module: nn.Module) -> Space:
     """A flat observation as wide as the first layer, for files whose text does not say."""
-    first = next((one for one in module.modules() if isinstance(one, nn.Linear | RowLSTM)), None)
+    first = next((one for one in module.modules() if isinstance(one, nn.Linear | nn.LSTM)), None)
     if first is None or any(isinstance(one, nn.Conv2d) for one in module.modules()):
         raise InvalidInput("The file does not say what the agent observes, and it is no vector.")
     return Box((first.in_features if isinstance(first, nn.Linear) else first.input_size,))
@@ -499,10 +503,6 @@ def open_trusted(path: Path, algorithm: str | None, data: Mapping[str, Any]) -> 
     off_policy = {"buffer_size": 1} if "buffer_size" in data else {}
     schedules = dict.fromkeys(("lr_schedule", "clip_range", "exploration_schedule"), float)
     model = kind.load(path, device="cpu", custom_objects=schedules, **off_policy)
-    for lstm in ("lstm_actor", "lstm_critic"):
-        if isinstance(own := getattr(model.policy, lstm, None), nn.LSTM):
-            state = {f"lstm.{key}": value for key, value in own.state_dict().items()}
-            setattr(model.policy, lstm, rebuild(state, PolicyPlan(Choices(nn.ReLU))).lstm)
     told = entry(data, "policy_kwargs")
     choices = Choices(
         nn.ReLU,

@@ -18,7 +18,7 @@ from policyscope.agents.actions import choose_each, decide, draw, within
 from policyscope.agents.agent import choose
 from policyscope.agents.noise import Noise
 from policyscope.agents.preprocessing import Observation
-from policyscope.agents.rebuild import Part, Plan, RowLSTM
+from policyscope.agents.rebuild import Part, Plan
 from policyscope.agents.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Parts, Space
 from policyscope.errors import InvalidInput
 
@@ -152,6 +152,8 @@ class Family(ABC):
 
     owner: ClassVar[str] = ""
     """The module that observes; its features extractor comes first."""
+    modules: ClassVar[str]
+    """What the names of the weights begin with, as a regular expression."""
     is_deterministic_actor: ClassVar[bool] = False
 
     def __init__(self, choices: Choices, space: Space) -> None:
@@ -185,6 +187,11 @@ class Family(ABC):
 class ActorCritic(Family):
     """PPO, A2C, TRPO, MaskablePPO and RecurrentPPO: a policy and a value network."""
 
+    modules = (
+        r"(vf_)?features_extractor\.|mlp_extractor\.(policy|value|shared)_net\.\d+\.|"
+        r"lstm_(actor|critic)\.|critic\.|(action|value)_net\.|log_std$"
+    )
+
     def complete(self, module: nn.Module, space: Space) -> None:
         super().complete(module, space)
         if not hasattr(module, "mlp_extractor"):
@@ -215,14 +222,10 @@ class ActorCritic(Family):
         """The features as the recurrent layers see them, where there are any."""
         if not hasattr(module, "lstm_actor"):
             return actor, critic, {}
-        kept = {}
-        actor_seen, (kept["actor_hidden"], kept["actor_cell"]) = module.lstm_actor(
-            actor, (memory["actor_hidden"], memory["actor_cell"])
-        )
+        actor_seen, kept = remember(module.lstm_actor, actor, memory, "actor")
         if getattr(module, "lstm_critic", None) is not None:
-            critic_seen, (kept["critic_hidden"], kept["critic_cell"]) = module.lstm_critic(
-                critic, (memory["critic_hidden"], memory["critic_cell"])
-            )
+            critic_seen, more = remember(module.lstm_critic, critic, memory, "critic")
+            kept |= more
         elif getattr(module, "critic", None) is not None:
             critic_seen = module.critic(critic)
         else:
@@ -233,7 +236,7 @@ class ActorCritic(Family):
         memory = {}
         for name in ("actor", "critic"):
             lstm = getattr(module, f"lstm_{name}", None)
-            if isinstance(lstm, RowLSTM):
+            if isinstance(lstm, nn.LSTM):
                 zeros = lstm.weight_hh_l0.new_zeros(rows, lstm.num_layers, lstm.hidden_size)
                 memory |= {f"{name}_hidden": zeros, f"{name}_cell": zeros}
         return memory
@@ -258,6 +261,7 @@ class SquashedActor(Family):
     """SAC and TQC: a Gaussian squashed by tanh; the critics need an action and never run."""
 
     owner = "actor"
+    modules = r"(actor|critic)(_target)?\.(features_extractor|latent_pi|mu|log_std|qf\d+)(\.|$)"
 
     def forward(self, module: Any, observation: Observation, memory: Memory) -> Said:
         actor = module.actor
@@ -284,6 +288,7 @@ class DeterministicActor(Family):
     """TD3 and DDPG: the actor is its action, with or without noise."""
 
     owner = "actor"
+    modules = SquashedActor.modules
     is_deterministic_actor = True
 
     def forward(self, module: Any, observation: Observation, memory: Memory) -> Said:
@@ -297,6 +302,7 @@ class QNetwork(Family):
     """DQN: the action of the largest value, with or without noise."""
 
     owner = "q_net"
+    modules = r"q_net(_target)?\.(features_extractor|q_net)\."
 
     def forward(self, module: Any, observation: Observation, memory: Memory) -> Said:
         return Said({"values": module.q_net.q_net(module.q_net.features_extractor(observation))})
@@ -309,6 +315,7 @@ class QuantileNetwork(QNetwork):
     """QR-DQN: as DQN, with the mean of each action's quantiles as its value."""
 
     owner = "quantile_net"
+    modules = r"quantile_net(_target)?\.(features_extractor|quantile_net)\."
 
     def forward(self, module: Any, observation: Observation, memory: Memory) -> Said:
         net = module.quantile_net
@@ -319,6 +326,8 @@ class QuantileNetwork(QNetwork):
 
 class Searched(Family):
     """ARS: one linear layer or a small network, found without gradients; always deterministic."""
+
+    modules = r"action_net\."
 
     def forward(self, module: Any, observation: Observation, memory: Memory) -> Said:
         head = module.action_net(module.features_extractor(observation))
@@ -334,6 +343,18 @@ def separate_extractor(module: nn.Module) -> nn.Module | None:
     """The value network's own features extractor; None where it shares the policy's."""
     own = getattr(module, "vf_features_extractor", None)
     return None if own is getattr(module, "features_extractor", None) else own
+
+
+def remember(
+    lstm: nn.LSTM, features: Float[Tensor, "row feature"], memory: Memory, name: str
+) -> tuple[Float[Tensor, "row unit"], dict[str, Tensor]]:
+    """One step of an LSTM for every row, and what it remembers of it, row axis first."""
+    names = (f"{name}_hidden", f"{name}_cell")
+    # The LSTM wants its layers before the rows, and a sequence, here of one step, before both.
+    before = tuple(memory[one].transpose(0, 1).contiguous() for one in names)
+    seen, after = lstm(features[None], before)
+    kept = (part.transpose(0, 1) for part in after)
+    return seen[0], dict(zip(names, kept, strict=True))
 
 
 def spread(

@@ -1,6 +1,7 @@
 """TorchRL and TensorDict modules as agents. The only file that imports tensordict."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,8 @@ class TorchRLAgent(Agent):
                 is_one_hot = action.dim() > 1 and action.shape[-1] > 1
             return (action.long().argmax(-1) if is_one_hot else action).flatten().cpu().numpy()
         if noise is not None and hasattr(self.module, "get_dist"):
-            action = quantile(self.module.build_dist_from_params(data), noise, action)
+            module: Any = self.module
+            action = quantile(module.build_dist_from_params(data), noise, action)
         return action.cpu().numpy()
 
 
@@ -153,7 +155,5 @@ def keys_of(keys: Any) -> list[str]:
 
 def require_tensordict() -> None:
     """Raises MissingExtra unless tensordict is installed."""
-    try:
-        import tensordict  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra.of("tensordict", "torchrl") from error
+    if find_spec("tensordict") is None:
+        raise MissingExtra.of("tensordict", "torchrl")

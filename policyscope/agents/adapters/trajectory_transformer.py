@@ -8,7 +8,7 @@ last state's token. Intermediate activations have the names that TransformerLens
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -210,7 +210,10 @@ class TrajectoryTransformer(RebuiltAgent):
     """
 
     algorithm = "decision transformer"
-    networks = {"state_predictor": "unused", "reward_predictor": "unused"}
+    networks: ClassVar[Mapping[str, str]] = {
+        "state_predictor": "unused",
+        "reward_predictor": "unused",
+    }
 
     def __init__(self, size: Size, return_to_go: float = 1.0, activation: str = "relu") -> None:
         self.size = size

@@ -56,7 +56,7 @@ def digits(*indices: int) -> Callable[[Memory], np.ndarray]:
 def bits(index: int, mask: int) -> Callable[[Memory], np.ndarray]:
     """How many of the bits in `mask` are set."""
     places = [1 << place for place in range(8) if mask >> place & 1]
-    return lambda memory: sum((memory[:, index] & place > 0).astype(float) for place in places)
+    return lambda memory: np.sum([memory[:, index] & place > 0 for place in places], axis=0)
 
 
 def place(thing: str, x: tuple[int, float], y: tuple[int, float] | None = None) -> list[Label]:

@@ -38,7 +38,10 @@ def world(env: gymnasium.Env[Any, Any]) -> dict[str, float]:
         numbers["goal_x"], numbers["goal_y"] = goal
         numbers["distance_to_goal"] = abs(goal[0] - x) + abs(goal[1] - y)
     if hasattr(inner, "failure_pos"):
+        # Memory: the object beside the start is the one to go to at the end.
         numbers["decoy_x"], numbers["decoy_y"] = map(float, inner.failure_pos)
+        cue = inner.grid.get(1, inner.grid.height // 2 - 1)
+        numbers["cue_is_ball"] = float(cue is not None and cue.type == "ball")
     return numbers
 
 
@@ -77,6 +80,7 @@ def words_for(name: str) -> Words | None:
         return Words(f"{thing} {{not}} {{far}} up", f"{thing} {{not}} {{far}} down", 3.5)
     return {
         "carrying": Words("{not} empty-handed", "{not} carrying something", 0.5),
+        "cue_is_ball": Words("the cue {not} a key", "the cue {not} a ball", 0.5),
         "door_open": Words("door {not} closed", "door {not} open", 0.5),
         "distance_to_goal": Words("{not} {very} near the goal", "{not} {far} from the goal", 3.5),
     }.get(name)
@@ -110,7 +114,7 @@ def world_metrics(environment: str) -> tuple[Metric, ...]:
     )
 
 
-UNITLESS = ("agent_direction", "carrying", "door_open")
+UNITLESS = ("agent_direction", "carrying", "door_open", "cue_is_ball")
 
 
 def reader(name: str) -> Callable[[Step], Float[np.ndarray, " row"]]:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from policyscope.detection import roc
 from policyscope.envs.metric import Words
 from policyscope.errors import InvalidInput, NotFinite
 from policyscope.features.condition import Condition, Scale, say
 from policyscope.features.label import LABELLERS, Evidence, Label
 from policyscope.progress import track
+from policyscope.statistics.detection import roc
 
 # A feature that fires more often than this is labelled by its strong firing.
 DENSE = 0.3

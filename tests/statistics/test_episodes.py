@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policyscope.episodes import hold_out, percentile_interval, resample, steps_by_episode
 from policyscope.errors import NotEnoughData
+from policyscope.statistics.episodes import (
+    hold_out,
+    percentile_interval,
+    resample,
+    steps_by_episode,
+)
 
 
 @given(st.lists(st.integers(0, 5), max_size=40))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite
+from policyscope.statistics.variance import Variance
 from policyscope.testing.folds import FoldLaws
-from policyscope.variance import Variance
 
 
 class TestVariance(FoldLaws):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from policyscope.detection import roc
 from policyscope.errors import NotEnoughData
+from policyscope.statistics.detection import roc
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30))

@@ -1,0 +1,1 @@
+"""Pure statistics that several rooms share: variance, detection, and resampling whole episodes."""

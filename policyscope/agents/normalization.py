@@ -27,6 +27,7 @@ class Statistics:
     mean: Float[Tensor, "..."]
     variance: Float[Tensor, "..."]
     count: float
+    """How many observations they were gathered from."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,14 +80,19 @@ def read_vecnormalize(path: Path, *, trust: bool = False) -> Normalization | Non
         if not trust:
             raise
         found = load_trusted(source)
-    facts = found.state if isinstance(found, StandIn) else vars(found)
+    facts = facts_of(found)
     if not isinstance(facts, Mapping) or "obs_rms" not in facts:
         raise source.damaged(f"it holds a {type(found).__name__}, not a VecNormalize")
     if not facts.get("norm_obs", True):
         return None
     running, keys = facts["obs_rms"], facts.get("norm_obs_keys")
     if isinstance(running, Mapping):
-        parts = {str(key): to_statistics(running[key], source) for key in keys or running}
+        names = [*running] if keys is None else keys
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) and name in running for name in names
+        ):
+            raise source.damaged("its norm_obs_keys are not parts of its obs_rms")
+        parts = {name: to_statistics(running[name], source) for name in names}
         return Normalization(parts, *clip_and_epsilon(facts, source))
     return Normalization(to_statistics(running, source), *clip_and_epsilon(facts, source))
 
@@ -99,9 +105,14 @@ def load_trusted(source: Untrusted) -> Any:
         raise MissingExtra.of(error.name or "stable_baselines3", "sb3") from error
 
 
+def facts_of(found: Any) -> Any:
+    """The attributes of an object, be it real or a stand-in; None if it has none."""
+    return found.state if isinstance(found, StandIn) else getattr(found, "__dict__", None)
+
+
 def to_statistics(running: Any, source: Untrusted) -> Statistics:
     """Mean, variance and count of one RunningMeanStd, checked."""
-    facts = running.state if isinstance(running, StandIn) else getattr(running, "__dict__", None)
+    facts = facts_of(running)
     if not isinstance(facts, Mapping):
         raise source.damaged("its obs_rms is not a RunningMeanStd")
     mean, variance = (to_tensor(facts.get(name)) for name in ("mean", "var"))
@@ -111,13 +122,16 @@ def to_statistics(running: Any, source: Untrusted) -> Statistics:
         torch.isfinite(mean).all() and torch.isfinite(variance).all() and (variance >= 0).all()
     ):
         raise source.damaged("its obs_rms has a mean or variance that cannot be")
-    return Statistics(mean, variance, float(facts.get("count") or 0))
+    count = to_tensor(facts.get("count", 0.0))
+    if count is None or count.numel() != 1:
+        raise source.damaged("its obs_rms does not count its observations")
+    return Statistics(mean, variance, float(count))
 
 
 def to_tensor(value: Any) -> Float[Tensor, "..."] | None:
     """A pickled array as double precision numbers; None if it is none."""
     array = value.value if isinstance(value, PickledArray) else value
-    if not isinstance(array, np.ndarray | np.number | float):
+    if not isinstance(array, np.ndarray | np.number | float | int):
         return None
     return torch.from_numpy(np.array(array, np.float64))
 

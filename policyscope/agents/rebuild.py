@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from policyscope.errors import InvalidInput
@@ -59,7 +59,7 @@ def rebuild(state: Mapping[str, Tensor], plan: Plan) -> nn.Module:
     return module.requires_grad_(False).eval()
 
 
-def to_float(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def to_float(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """The weights in the precision that observations have."""
     return tensor.float() if tensor.is_floating_point() else tensor
 

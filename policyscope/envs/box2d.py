@@ -1,9 +1,9 @@
 """Box2D's worlds in rows, their episodes the same whatever was played before them.
 
 BipedalWalker and CarRacing keep one physics world for all their episodes, and it remembers enough
-of the last one to change the last digits of the next: within a few hundred steps the walker stands
-elsewhere. Here every episode begins in a new world. Its physics cannot be copied (a copied body
-points nowhere), so a moment is known by its seed and by the actions since.
+of the last one to change the last digits of the next, with which chaos then begins. Here every
+episode begins in a new world. Its physics cannot be copied (a copied body points nowhere), so a
+moment is known by its seed and by the actions since.
 """
 
 from typing import Any

@@ -5,6 +5,7 @@ An emulator after switching on depends on the seed only through its random numbe
 a restored state, not the reading of a cartridge: 0.1 ms instead of 85.
 """
 
+import atexit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -178,6 +179,10 @@ def boot_state(path: Any, seed: int, repeat_action_probability: float) -> Any:
     console.loadROM(path)
     console.reset_game()
     return console.cloneState(include_rng=True)
+
+
+# ale-py complains of states that outlive the interpreter.
+atexit.register(boot_state.cache_clear)
 
 
 def waited_frames(seed: int, noop_max: int) -> int:

@@ -296,12 +296,12 @@ class MiniGridWorlds(Remembering):
                 f"{world.grid.height}."
             )
         there = world.grid.get(x, y)
+        if name != "agent" and self._find(world, name) == (x, y):
+            return x, y
         blocked = there is not None and (name != "agent" or not there.can_overlap())
         if blocked or (name != "agent" and (x, y) == tuple(world.agent_pos)):
             what = there.type if there is not None else "agent"
             raise InvalidInput(f"{name} cannot be at ({x}, {y}): there is a {what}.")
-        if name != "agent":
-            self._find(world, name)
         return x, y
 
     def _find(self, world: Any, name: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Any Gymnasium environment as rows, through SyncVectorEnv or AsyncVectorEnv."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -9,12 +10,21 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from jaxtyping import Bool, Int, Shaped
 
 from policyscope.envs.environment import Environment, Transition, parts_of
-from policyscope.errors import EnvironmentFailed
+from policyscope.errors import EnvironmentFailed, InvalidInput
 
 Revision = Callable[[gymnasium.Env[Any, Any], Any], Any]
 """Changes the environment of one row as its argument says; returns what is observed then."""
 
 REVISED = "revised"
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An InvalidInput as an answer: raised in a row's own process, it would end that process."""
+
+    message: str
+
 
 Wrapping = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
 
@@ -31,9 +41,7 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         if options and REVISED in options:
             if self.row in options[REVISED]:
-                revise, argument = options[REVISED][self.row]
-                self.seen = revise(self, argument)
-                return self.seen, {}
+                return self._revise(*options[REVISED][self.row])
             options = None
         try:
             self.seen, info = self.env.reset(seed=seed, options=options)
@@ -52,8 +60,20 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         return answer
 
     def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> Any:
-        """What `question` answers about this row's environment."""
-        return question(self)
+        """What `question` answers about this row's environment; a Refusal where it refuses."""
+        try:
+            return question(self)
+        except InvalidInput as error:
+            return Refusal(str(error))
+
+    def _revise(self, revise: Revision, argument: Any) -> Any:
+        try:
+            self.seen = revise(self, argument)
+        except InvalidInput as error:
+            if self.seen is None:
+                raise
+            return self.seen, {REFUSED: str(error)}
+        return self.seen, {}
 
 
 class GymnasiumRows(Environment):
@@ -112,7 +132,11 @@ class GymnasiumRows(Environment):
         )
 
     def ask(self, question: Callable[[gymnasium.Env[Any, Any]], Any]) -> list[Any]:
-        return list(self._env.call("ask", question))
+        answers = list(self._env.call("ask", question))
+        for answer in answers:
+            if isinstance(answer, Refusal):
+                raise InvalidInput(answer.message)
+        return answers
 
     def revise(self, revision: Revision, arguments: Mapping[int, Any]) -> None:
         """Changes single rows by other means than a reset, each with its argument.
@@ -126,9 +150,11 @@ class GymnasiumRows(Environment):
             mask = np.zeros(self.rows, np.bool_)
             mask[list(arguments)] = True
             options["reset_mask"] = mask
-        observation, _ = self._env.reset(options=options)
+        observation, info = self._env.reset(options=options)
         self.observation = parts_of(observation)
         self._begun = True
+        if REFUSED in info:
+            raise InvalidInput(str(next(said for said in info[REFUSED] if said)))
 
     def close(self) -> None:
         """Closes every row."""

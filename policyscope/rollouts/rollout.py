@@ -213,7 +213,7 @@ class Loop:
         self.left = max(self.left - count, 0)
 
     def _end(self, over: np.ndarray, transition: Transition, ended: list[Episode]) -> None:
-        for row in over:
+        for row in over[self.rows.active[over]]:
             episode = self.rows.end(int(row), self.environment, transition)
             if episode is not None and row not in self._unsampled:
                 ended.append(episode)

@@ -72,7 +72,9 @@ def say_agent(study: Study, results: Results) -> str:
     if found is None:
         return f"{text} acts in {study.environment_id}. It has not been evaluated."
     how = "acting greedily" if found.get("deterministic") else "sampling its actions"
-    text += f" returns {found['return_mean']:.1f} [{found['low']:.1f}, {found['high']:.1f}]"
+    text += f" returns {found['return_mean']:.1f}"
+    if is_number(found["low"]):
+        text += f" [{found['low']:.1f}, {found['high']:.1f}]"
     text += f" on average over {found['episodes']} episodes of {study.environment_id}, {how}. "
     return f"{text}Its episodes end with {say_endings(found['endings'])}."
 

@@ -308,8 +308,6 @@ def shown_features(table: Document | None, sweep: Document | None) -> list[int]:
 def clinearity_figure(score: Document | None) -> Inline | None:
     """How well single features tell events, against the chance of 0.5."""
     events = (score or {}).get("clinearity") or {}
-    if not events:
-        return None
     estimates = [
         Estimate(
             spoken(event),
@@ -321,7 +319,10 @@ def clinearity_figure(score: Document | None) -> Inline | None:
             color=feature_color(found["feature"]),
         )
         for event, found in events.items()
+        if is_number(found["accuracy"]) and is_number(found["threshold"])
     ]
+    if not estimates:
+        return None
     return charts.dot_intervals(
         estimates,
         "balanced accuracy (fraction; 0.5 is chance)",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from policyscope.agents.agent import Acted, Agent
@@ -56,7 +57,7 @@ class AgentContract:
             among = self.play(agent, range(self.rows), noisy=noisy)
             for order in ([self.rows - 1], list(reversed(range(self.rows)))):
                 for one, other in zip(among, self.play(agent, order, noisy=noisy), strict=True):
-                    np.testing.assert_array_equal(one.action[order], other.action)
+                    self.assert_actions_close(one.action[order], other.action)
                     self.assert_outputs_close(one, other, order)
 
     def test_actions_and_outputs_have_a_row_axis(self) -> None:
@@ -147,6 +148,16 @@ class AgentContract:
         observation = self.observations(self.rows)
         with torch.no_grad(), hooks:
             return hooks.run(agent.act, observation, agent.initial_state(self.rows), None)
+
+    def assert_actions_close(
+        self, among: Shaped[np.ndarray, "row ..."], alone: Shaped[np.ndarray, "row ..."]
+    ) -> None:
+        """Fails unless discrete actions are the same, and continuous ones up to rounding."""
+        if np.issubdtype(among.dtype, np.floating):
+            tolerances = {"rtol": self.relative_tolerance, "atol": self.absolute_tolerance}
+            np.testing.assert_allclose(among, alone, **tolerances)
+        else:
+            np.testing.assert_array_equal(among, alone)
 
     def assert_outputs_close(self, among: Acted, alone: Acted, order: list[int]) -> None:
         """Fails unless the outputs of the rows in `order` agree up to rounding."""

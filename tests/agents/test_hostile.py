@@ -565,6 +565,8 @@ def test_statistics_are_read_without_their_classes(protocol: int, tmp_path: Path
         {"mean": "none"},
         {"obs_rms": None},
         {"obs_rms": {"a": 1}},
+        {"obs_rms": {"a": 1}, "norm_obs_keys": ["b"]},
+        {"obs_rms": {"a": 1}, "norm_obs_keys": 7},
         {"clip_obs": "x"},
         {"clip_obs": -1.0},
         {"epsilon": float("nan")},

@@ -23,9 +23,10 @@ def play(env, seed, steps):
 
 def test_a_walkers_episode_is_the_same_whatever_was_played_before():
     fresh, used = Box2D("BipedalWalker-v3", 1), Box2D("BipedalWalker-v3", 1)
-    for seed in (7, 8, 9):
+    for seed in (7, 8, 9, 0, 1):
         play(used, seed, 200)
-    np.testing.assert_array_equal(play(used, 1, 200), play(fresh, 1, 200))
+    # With one world for all episodes, this seed's differs in its last digits.
+    np.testing.assert_array_equal(play(used, 2, 200), play(fresh, 2, 200))
 
 
 def test_a_first_episode_is_gymnasiums_own():

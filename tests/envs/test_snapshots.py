@@ -137,6 +137,23 @@ def test_rows_in_processes_can_be_saved_and_restored():
     env.close()
 
 
+def test_a_refusal_leaves_rows_in_processes_alive():
+    pytest.importorskip("minigrid", reason="needs the extra [minigrid]")
+    from policyscope.envs.minigrid import MiniGrid
+
+    env = MiniGrid("MiniGrid-DoorKey-5x5-v0", 2, processes=True)
+    with pytest.raises(InvalidInput, match="has not begun"):
+        save(env)
+    env.reset(np.arange(2), [0, 1])
+    before = bytes_seen(env, 0)
+    with pytest.raises(InvalidInput, match="there is a wall"):
+        edit(env, 0, key=(0, 0))
+    assert bytes_seen(env, 0) == before
+    env.step(np.array([0, 0]))
+    assert len(save(env)) == 2
+    env.close()
+
+
 def test_a_row_that_had_ended_goes_on():
     env = GymnasiumRows("MountainCar-v0", 1, max_episode_steps=3)
     env.reset(np.array([0]), [0])

@@ -141,7 +141,12 @@ def is_decision_transformer(folder: Path) -> bool:
 
 
 def open_decision_transformer(
-    folder: Path, return_to_go: float | None = None, *, trust: bool = False, **arguments: Any
+    folder: Path,
+    return_to_go: float | None = None,
+    scale: float = 1000.0,
+    *,
+    trust: bool = False,
+    **arguments: Any,
 ) -> DecisionTransformerAgent:
     """The agent in a folder with config.json and model.safetensors (or pytorch_model.bin).
 
@@ -163,7 +168,7 @@ def open_decision_transformer(
     if path is None:
         raise UnknownName(f"{str(folder)!r} holds none of {', '.join(WEIGHTS)}.")
     module = load_model(folder / CONFIG, path, trust)
-    agent = DecisionTransformerAgent(module, return_to_go, **arguments)
+    agent = DecisionTransformerAgent(module, return_to_go, scale, **arguments)
     agent.name, agent.is_safe = folder.name, not trust
     return agent
 

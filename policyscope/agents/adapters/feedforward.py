@@ -516,7 +516,10 @@ class FeedForward(RebuiltAgent):
         return Acted(choose(policy, None), {"values": policy})
 
     def _move(self, mean: Tensor, log_std: Tensor | None, noise: Noise | None) -> Acted:
-        scale, bias = self._buffer("action_scale", self.max_action), self._buffer("action_bias", 0.0)
+        scale, bias = (
+            self._buffer("action_scale", self.max_action),
+            self._buffer("action_bias", 0.0),
+        )
         log_std = self._log_std(mean, log_std)
         if self.head == "action":
             mean = torch.tanh(mean) * scale + bias

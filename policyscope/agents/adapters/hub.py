@@ -180,7 +180,8 @@ class Hub:
             ) from error
         except errors.RevisionNotFoundError as error:
             raise UnknownName(f"hub:{name.repo} has no revision {name.revision!r}.") from error
-        except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        except Exception as error:
+            # Whatever the client's own client raises, which differs between its versions.
             raise UnknownName(
                 f"Cannot reach hub:{name.repo} at {self.endpoint or 'huggingface.co'}: "
                 f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

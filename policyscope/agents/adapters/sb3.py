@@ -8,6 +8,7 @@ files that hold a policy of their own and that the user trusts.
 import importlib
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from policyscope.agents.adapters.sb3_policies import (
     without_copies,
 )
 from policyscope.agents.agent import Acted, Agent
-from policyscope.agents.archives import Archive
+from policyscope.agents.archives import UNREADABLE, Archive
 from policyscope.agents.checkpoints import read_state_dict
 from policyscope.agents.noise import Noise
 from policyscope.agents.normalization import Normalization, read_vecnormalize
@@ -189,16 +190,19 @@ class Sb3Agent(Agent):
             return observation
         memory["elapsed"] = elapsed + 1
         name, mine = self._timed_part(), self.observation_space
-        whole = observation
-        if name and isinstance(observation, Mapping) and isinstance(mine, Parts):
-            observation, mine = observation[name], mine.spaces[name]
-        if isinstance(observation, Mapping) or observation.dim() != 2:
-            return whole
+        if not name or isinstance(observation, Tensor) or not isinstance(mine, Parts):
+            return self._extended(observation, elapsed, mine)
+        extended = self._extended(observation[name], elapsed, mine.spaces[name])
+        return {key: extended if key == name else part for key, part in observation.items()}
+
+    def _extended(self, observation: Any, elapsed: Tensor, mine: Space) -> Any:
+        """The array with the share of time that is left, if it is one number too short."""
+        if not isinstance(observation, Tensor) or observation.dim() != 2:
+            return observation
         if observation.shape[1] + 1 != mine.shape[0]:
-            return whole
+            return observation
         left = (1 - elapsed.double() / self.time_limit).to(observation.dtype)
-        extended = torch.cat([observation, left[:, None]], 1)
-        return {**whole, name: extended} if isinstance(whole, Mapping) else extended
+        return torch.cat([observation, left[:, None]], 1)
 
 
 def open_sb3(
@@ -236,6 +240,29 @@ def open_sb3(
     agent.normalization = statistics
     check_runs(agent)
     return agent
+
+
+def open_named(spec: str, *, trust: bool = False) -> Sb3Agent:
+    """The agent that `ALGO:PATH` or `PATH` names, which is what stands behind `sb3:`."""
+    algorithm, colon, rest = spec.partition(":")
+    if not colon or Path(spec).exists():
+        return open_sb3(with_suffix(Path(spec)), trust=trust)
+    return open_sb3(with_suffix(Path(rest)), algorithm=algorithm, trust=trust)
+
+
+def with_suffix(path: Path) -> Path:
+    """The path as SB3 saves to it, which adds `.zip` to names that have no suffix of their own."""
+    zipped = path.with_name(f"{path.name}.zip")
+    return zipped if not path.exists() and zipped.is_file() else path
+
+
+def is_sb3(path: Path) -> bool:
+    """Whether the file looks like a zip of Stable-Baselines3, by the names of its members only."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {"data", "policy.pth"} <= {*file.namelist()}
+    except UNREADABLE:
+        return False
 
 
 def read_data(source: Untrusted) -> Mapping[str, Any]:

@@ -192,7 +192,7 @@ class ActorCritic(Family):
         r"lstm_(actor|critic)\.|critic\.|(action|value)_net\.|log_std$"
     )
 
-    def complete(self, module: nn.Module, space: Space) -> None:
+    def complete(self, module: Any, space: Space) -> None:
         super().complete(module, space)
         if not hasattr(module, "mlp_extractor"):
             module.add_module("mlp_extractor", Part())
@@ -237,7 +237,8 @@ class ActorCritic(Family):
         for name in ("actor", "critic"):
             lstm = getattr(module, f"lstm_{name}", None)
             if isinstance(lstm, nn.LSTM):
-                zeros = lstm.weight_hh_l0.new_zeros(rows, lstm.num_layers, lstm.hidden_size)
+                device = next(lstm.parameters()).device
+                zeros = torch.zeros(rows, lstm.num_layers, lstm.hidden_size, device=device)
                 memory |= {f"{name}_hidden": zeros, f"{name}_cell": zeros}
         return memory
 

@@ -6,7 +6,7 @@ one, with arguments that weights cannot tell, such as `torch:feedforward,activat
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,14 @@ def build(path: Path, name: str, weights: Weights, arguments: Mapping[str, Any])
     """The agent of this architecture with these arguments, filled with the weights."""
     kind = REBUILT.get(name)
     check_arguments(path, name, kind, arguments)
-    agent = kind(**arguments)
+    agent = kind(**as_annotated(kind, arguments))
     try:
         agent.module.load_state_dict(dict(weights.tensors))
     except RuntimeError as error:
+        # Below a heading, torch writes one line on each thing that is amiss.
+        said = [line.strip() for line in str(error).splitlines()]
         raise CorruptFile(
-            f"{str(path)!r} does not fit a {name} network: {str(error).strip()}"
+            f"{str(path)!r} does not fit a {name} network: {' '.join(said[1:])}"
         ) from error
     for parameter in agent.module.parameters():
         parameter.requires_grad_(False)
@@ -144,6 +146,15 @@ def check_arguments(
             f"{' and '.join(missing)}. Say it: torch:{name},{example}:{path}"
             + "".join(f" ({key}: {', '.join(c)})" for key in missing if (c := kind.choices(key)))
         )
+
+
+def as_annotated(kind: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, with whole numbers as fractions where those are taken."""
+    taken = inspect.signature(kind).parameters
+    return {
+        key: float(value) if type(value) is int and "float" in str(taken[key].annotation) else value
+        for key, value in arguments.items()
+    }
 
 
 def where(weights: Weights) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from gymnasium import spaces
 
 from policyscope.address import Site
-from policyscope.agents.adapters.sb3 import Sb3Agent, open_sb3
+from policyscope.agents.adapters.sb3 import Sb3Agent, is_sb3, open_named, open_sb3
 from policyscope.agents.hooks import Hooks
 from policyscope.agents.noise import AddressedNoise
 from policyscope.agents.normalization import read_vecnormalize
@@ -515,6 +515,19 @@ def test_the_algorithm_may_be_given(saved: Callable[[str], tuple[Any, Path]]) ->
         open_sb3(saved("ppo")[1], algorithm="sac")
     with pytest.raises(UnknownName, match="Did you mean 'ppo'"):
         open_sb3(saved("ppo")[1], algorithm="ppoo")
+
+
+def test_it_opens_by_name(saved: Callable[[str], tuple[Any, Path]], tmp_path: Path) -> None:
+    path = saved("ppo")[1]
+    assert open_named(f"ppo:{path}").algorithm == "ppo"
+    assert open_named(str(path)).algorithm == "ppo"
+    assert open_named(f"trpo:{path.with_suffix('')}").algorithm == "trpo"
+    assert is_sb3(path)
+    assert not is_sb3(tmp_path / "absent.zip")
+    torch.save({}, tmp_path / "model.pt")
+    assert not is_sb3(tmp_path / "model.pt")
+    with pytest.raises(UnknownName, match=r"no file .*absent\.zip"):
+        open_named("ppo:absent.zip")
 
 
 class OwnExtractor(torch.nn.Module):

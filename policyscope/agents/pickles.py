@@ -175,6 +175,7 @@ class InertUnpickler(pickle.Unpickler):
         return READERS.get(name) or type(global_name, (kind,), {"__module__": module_name})
 
     def persistent_load(self, pid: Any) -> Any:
+        """What the caller says that a persistent id stands for."""
         return self.stored(pid)
 
 

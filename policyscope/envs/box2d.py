@@ -6,6 +6,7 @@ episode begins in a new world. Its physics cannot be copied (a copied body point
 moment is known by its seed and by the actions since.
 """
 
+import warnings
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,10 @@ from policyscope.envs.vector import GymnasiumRows
 from policyscope.errors import MissingExtra
 
 try:
-    from Box2D import b2World
+    with warnings.catch_warnings():
+        # SWIG warns while it loads, and crashes where warnings are errors.
+        warnings.simplefilter("ignore")
+        from Box2D import b2World
 except ImportError as error:  # pragma: no cover (tests have it, or skip)
     raise MissingExtra.of("Box2D", "box2d") from error
 

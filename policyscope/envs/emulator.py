@@ -120,6 +120,7 @@ class Console:
             self.pressed.append((index, value))
 
     def save(self) -> ConsoleState:
+        """Everything that decides what happens next."""
         return ConsoleState(
             seed=self.seed,
             state=None if self.is_sticky else self.ale.cloneState(include_rng=True),
@@ -131,6 +132,7 @@ class Console:
         )
 
     def restore(self, saved: ConsoleState) -> None:
+        """Goes back to a saved state, by doing all of it again where actions stick."""
         if self.is_sticky:
             self.reset(saved.seed)
             for pressed in saved.pressed:
@@ -284,6 +286,7 @@ class Emulators(Environment):
         one = self.consoles[0]
         self.observation_space = Box(0, 255, one.frames.shape, np.uint8)
         self.action_space = Discrete(len(one.actions))
+        self._ram: UInt8[np.ndarray, "row 128"] | None = None
         # Each console writes its frames where the agent reads them.
         self.observation: UInt8[np.ndarray, "row ..."] = np.zeros(
             (rows, *one.frames.shape), np.uint8
@@ -293,8 +296,10 @@ class Emulators(Environment):
 
     @property
     def ram(self) -> UInt8[np.ndarray, "row 128"]:
-        """The console's memory."""
-        return np.stack([console.ale.getRAM() for console in self.consoles])
+        """The consoles' memory."""
+        if self._ram is None:
+            self._ram = np.stack([console.ale.getRAM() for console in self.consoles])
+        return self._ram
 
     @property
     def lives(self) -> Int[np.ndarray, " row"]:
@@ -309,7 +314,7 @@ class Emulators(Environment):
         """Begins an episode in each of `rows`; see Environment."""
         for row, seed in zip(rows, seeds, strict=True):
             self.consoles[row].reset(int(seed))
-        self.info = {"lives": self.lives}
+        self._tell()
 
     def step(self, action: Int[np.ndarray, " row"]) -> Transition:
         """Acts once in every row; see Environment."""
@@ -317,7 +322,7 @@ class Emulators(Environment):
         terminated, truncated = np.zeros((2, self.rows), np.bool_)
         for row, console in enumerate(self.consoles):
             reward[row], terminated[row], truncated[row] = console.step(int(action[row]))
-        self.info = {"lives": self.lives}
+        self._tell()
         return Transition(reward, terminated, truncated)
 
     def keep(self, rows: Int[np.ndarray, " kept"]) -> bool:
@@ -327,7 +332,7 @@ class Emulators(Environment):
         for console, frames in zip(self.consoles, self.observation, strict=True):
             console.frames = frames
         self.rows = len(self.consoles)
-        self.info = {"lives": self.lives}
+        self._tell()
         return True
 
     def save(self, row: int) -> ConsoleState:
@@ -337,7 +342,7 @@ class Emulators(Environment):
     def restore(self, row: int, saved: ConsoleState) -> None:
         """Puts one row back into a saved state; see snapshots."""
         self.consoles[row].restore(saved)
-        self.info = {"lives": self.lives}
+        self._tell()
 
     def edit(self, row: int, changes: Mapping[str, Any]) -> None:
         """Writes `ram={index: value}` into one row's memory; seen from the next frame on."""
@@ -349,3 +354,8 @@ class Emulators(Environment):
                 )
         for index, value in changes["ram"].items():
             self.consoles[row].write(int(index), int(value))
+        self._tell()
+
+    def _tell(self) -> None:
+        self._ram = None
+        self.info = {"lives": self.lives}

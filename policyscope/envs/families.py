@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import gymnasium
+
 from policyscope.envs.environment import Environment
 from policyscope.errors import MissingExtra
 
@@ -67,7 +69,7 @@ FAMILIES = (
     Family(("MiniGrid-*", "BabyAI-*"), "minigrid", "minigrid", minigrid_rows),
     Family(
         ("LunarLander*", "BipedalWalker*", "CarRacing*"),
-        "Box2D",
+        "policyscope.envs.box2d",
         "box2d",
         box2d_rows,
     ),
@@ -103,7 +105,7 @@ def introduce(id: str) -> None:
     family = family_of(id)
     if family is None:
         # Old Atari ids, as Pong-v4, have no pattern: whoever has the package has the ids.
-        if importlib.util.find_spec("ale_py") is not None:
+        if id not in gymnasium.registry and importlib.util.find_spec("ale_py") is not None:
             importlib.import_module("ale_py")
         return
     try:
@@ -112,6 +114,8 @@ def introduce(id: str) -> None:
             module.register()
         if family.extra == "minigrid":
             importlib.import_module("policyscope.envs.minigrid")
+    except MissingExtra:
+        raise
     except ModuleNotFoundError as error:
         raise MissingExtra.of(family.package, family.extra) from error
 

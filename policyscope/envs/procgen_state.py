@@ -14,7 +14,7 @@ from jaxtyping import Int32
 
 NUMBER, REAL, TEXT, RANDOM, LIST, ENTITIES = "i", "f", "s", "R", "V", "E"
 
-OPTIONS = [
+OPTIONS = (
     "paint_vel_info",
     "use_generated_assets",
     "use_monochrome_assets",
@@ -32,7 +32,7 @@ OPTIONS = [
     "level_seed_high",
     "game_type",
     "game_n",
-]
+)
 
 HEAD: tuple[tuple[str, str], ...] = (
     (NUMBER, "version"),

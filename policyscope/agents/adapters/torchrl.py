@@ -14,6 +14,8 @@ from policyscope.agents.noise import Noise
 from policyscope.agents.rebuilt import joined
 from policyscope.errors import InvalidInput, MissingExtra
 
+BEGINNING = "is_init"
+"""Where TorchRL's recurrent modules read whether an episode has just begun."""
 OUTPUTS = {
     "logits": "logits",
     "action_value": "values",
@@ -89,6 +91,9 @@ class TorchRLAgent(Agent):
 
         given = self._given(observation)
         rows = len(next(iter(given.values())))
+        if BEGINNING in keys_of(self.module.in_keys):
+            # Recurrent modules ask for it; rows begin anew by `reset_state` instead.
+            given[BEGINNING] = torch.zeros(rows, 1, dtype=torch.bool)
         data = TensorDict({**given, **(state or {})}, batch_size=[rows], device=self.device)
         # So that torch's global generator is never drawn from.
         with set_interaction_type(InteractionType.DETERMINISTIC):

@@ -231,6 +231,9 @@ class TrajectoryTransformer(RebuiltAgent):
         needed = (
             "action_embedding.0.weight",
             "reward_embedding.0.weight",
+            "state_embedding.weight",
+            "time_embedding.weight",
+            "action_predictor.weight",
             "transformer.pos_embed.W_pos",
             f"{first}.attn.W_Q",
             f"{first}.mlp.W_in",

@@ -186,6 +186,20 @@ def test_it_says_what_the_module_it_was_saved_from_says(tmp_path, make):
     assert agent.assumed
 
 
+def test_of_several_networks_in_one_file_the_actor_is_opened(tmp_path):
+    # As CleanRL saves TD3: (actor, first critic, second critic).
+    scale = {"action_scale": torch.ones(1, 3), "action_bias": torch.zeros(1, 3)}
+    actor = tree(fc1=nn.Linear(11, 8), fc2=nn.Linear(8, 8), fc_mu=nn.Linear(8, 3), **scale)
+    critic = tree(fc1=nn.Linear(14, 8), fc2=nn.Linear(8, 8), fc3=nn.Linear(8, 1))
+    torch.save((actor.state_dict(), critic.state_dict()), tmp_path / "td3.cleanrl_model")
+    agent = open_state_dict(tmp_path / "td3.cleanrl_model")
+    hidden = F.relu(actor.fc2(F.relu(actor.fc1(vectors(11)))))
+    with torch.no_grad():
+        expected = torch.tanh(actor.fc_mu(hidden))
+        torch.testing.assert_close(agent.act(vectors(11), None, None).outputs["mean"], expected)
+    assert agent.assumed[0] == "Weights found under '[0]' in the checkpoint."
+
+
 def test_policy_and_value_are_told_apart_where_they_branch(tmp_path):
     agent = open_state_dict(saved(tmp_path, atari_ppo()[0]))
     of = {path: agent.network_of(path) for path in ("network", "network.7", "actor", "critic")}

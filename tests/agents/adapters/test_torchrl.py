@@ -1,5 +1,7 @@
 """TorchRL's actors and plain TensorDict modules as agents."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,10 @@ from policyscope.errors import InvalidInput
 from policyscope.testing.agents import AgentContract
 
 tensordict_nn = pytest.importorskip("tensordict.nn")
-modules = pytest.importorskip("torchrl.modules")
+with pytest.MonkeyPatch.context() as patch:
+    # Where procgen is installed without the old gym, torchrl's import of it fails.
+    patch.setitem(sys.modules, "procgen", None)
+    modules = pytest.importorskip("torchrl.modules")
 TensorDictModule = tensordict_nn.TensorDictModule
 
 

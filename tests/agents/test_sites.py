@@ -88,4 +88,5 @@ def test_the_json_entry_is_plain():
         "shape": [2],
         "dtype": "float32",
         "role": "logits",
+        "network": "policy",
     }

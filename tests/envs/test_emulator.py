@@ -20,7 +20,10 @@ from policyscope.errors import InvalidInput
         ("ALE/Breakout-v5", {"episodic_life": True, "reward_clipping": True}),
         ("ALE/Seaquest-v5", {"grayscale": False, "stack_num": 2, "maxpool": False}),
         ("ALE/SpaceInvaders-v5", {"frameskip": 1, "noop_max": 0, "use_fire_reset": False}),
-        ("ALE/Freeway-v5", {"img_height": 210, "img_width": 160, "max_num_frames_per_episode": 50}),
+        (
+            "ALE/Freeway-v5",
+            {"img_height": 210, "img_width": 160, "max_num_frames_per_episode": 150},
+        ),
         ("ALE/Frostbite-v5", {"img_height": 64, "img_width": 96, "full_action_space": True}),
     ],
 )

@@ -4,7 +4,13 @@ import importlib
 
 import pytest
 
-from policyscope.envs.families import FAMILIES, family_of, family_rows, introduce
+from policyscope.envs.families import (
+    FAMILIES,
+    arguments_to_read,
+    family_of,
+    family_rows,
+    introduce,
+)
 from policyscope.errors import MissingExtra
 
 FORMS = [
@@ -44,3 +50,10 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(MissingExtra, match=r"ale_py is not installed.*policyscope\[atari\]"):
         introduce("ALE/Pong-v5")
+
+
+def test_metrics_of_a_games_memory_ask_for_it():
+    assert arguments_to_read("ALE/Pong-v5", {}, ["ball_x", "lives"]) == {"ram": True}
+    assert arguments_to_read("ALE/Pong-v5", {}, ["lives", "info:lives"]) == {}
+    assert arguments_to_read("ALE/Pong-v5", {"ram": False}, ["ball_x"]) == {"ram": False}
+    assert arguments_to_read("Humanoid-v5", {"x": 1}, ["contacts"]) == {"x": 1}

@@ -55,7 +55,7 @@ def frames(id, steps):
 def test_ms_pacman_and_the_ghosts_are_drawn_where_memory_says():
     """Ghosts flicker and the shapes breathe: within three pixels at nine frames of ten."""
     misses = {thing: [] for thing in COLOURS}
-    for screen, told in frames(PACMAN, 700):
+    for screen, told in frames(PACMAN, 450):
         for thing, colour in COLOURS.items():
             found = middle(screen, colour, 0, 172)
             if found is not None and max(found[1]) < 18:
@@ -69,7 +69,7 @@ def test_ms_pacman_and_the_ghosts_are_drawn_where_memory_says():
 def test_pongs_ball_and_paddles_are_drawn_where_memory_says():
     colours = {"player": (92, 186, 92), "enemy": (213, 130, 74), "ball": (236, 236, 236)}
     misses = {thing: [] for thing in colours}
-    for screen, told in frames(PONG, 700):
+    for screen, told in frames(PONG, 450):
         for thing, colour in colours.items():
             found = middle(screen, colour, 34, 194)
             # A paddle that is partly outside is drawn in part; only whole ones show their middle.

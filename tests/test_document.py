@@ -53,7 +53,7 @@ def test_full_disk_leaves_what_was_there(
         raise OSError(code, "no room")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(DiskFull, match="No room for .*kept.json"):
+    with pytest.raises(DiskFull, match=r"No room for .*kept\.json"):
         write_document(path, {"kept": False})
     assert read_document(path) == {"kept": True}
     assert [found.name for found in tmp_path.iterdir()] == [path.name]

@@ -23,7 +23,7 @@ from policyscope import cli, progress
 progress.SILENCE_SECONDS = 0
 sys.exit(cli.main())
 """
-RECORD = ("--site", "fc2:in", "--rows", "4", "--name", "long", "--steps")
+RECORD = ("--site", "fc2:in", "--rows", "64", "--name", "long", "--steps")
 FIT = ("--reads", "fc2:in", "--writes", "fc3:in", "--name", "long", "--epochs", "1000000")
 STEER = ("layer2/k4", "--alpha", "1", "--episodes", "20000", "--random-directions", "0")
 LONG_COMMANDS = {

@@ -8,7 +8,50 @@ import pytest
 
 import policyscope
 
-NAMES = ["Agent", "Dictionary", "Episode", "Feature", "FeatureAddress", "Hooks", "Intervention", "Metric", "Moment", "PolicyscopeError", "ReLU", "Recording", "Site", "Step", "Study", "TorchAgent", "UnitAddress", "Words", "ablate", "clamp", "compare", "describe", "ending", "evaluate", "event", "find_nudge", "fit", "fit_family", "inspect", "make", "metric", "open_agent", "patch", "record_rollout", "rollout", "save_agent", "scale", "score", "splice", "steer", "sweep", "write_report"]
+NAMES = [
+    "Agent",
+    "Dictionary",
+    "Episode",
+    "Feature",
+    "FeatureAddress",
+    "Hooks",
+    "Intervention",
+    "Metric",
+    "Moment",
+    "PolicyscopeError",
+    "ReLU",
+    "Recording",
+    "Site",
+    "Step",
+    "Study",
+    "TorchAgent",
+    "UnitAddress",
+    "Words",
+    "ablate",
+    "clamp",
+    "compare",
+    "describe",
+    "ending",
+    "evaluate",
+    "event",
+    "find_nudge",
+    "fit",
+    "fit_family",
+    "inspect",
+    "make",
+    "metric",
+    "open_agent",
+    "patch",
+    "record_rollout",
+    "rollout",
+    "save_agent",
+    "scale",
+    "score",
+    "splice",
+    "steer",
+    "sweep",
+    "write_report",
+]
 
 
 def test_public_names_are_pinned() -> None:

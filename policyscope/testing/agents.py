@@ -154,8 +154,8 @@ class AgentContract:
     ) -> None:
         """Fails unless discrete actions are the same, and continuous ones up to rounding."""
         if np.issubdtype(among.dtype, np.floating):
-            tolerances = {"rtol": self.relative_tolerance, "atol": self.absolute_tolerance}
-            np.testing.assert_allclose(among, alone, **tolerances)
+            relative, absolute = self.relative_tolerance, self.absolute_tolerance
+            np.testing.assert_allclose(among, alone, rtol=relative, atol=absolute)
         else:
             np.testing.assert_array_equal(among, alone)
 

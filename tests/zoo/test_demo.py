@@ -56,7 +56,7 @@ def test_interrupted_demo_goes_on_to_causes_and_a_report(tmp_path: Path) -> None
     assert study.recording().steps == begun.recording().steps
 
     assert sorted(found["dictionaries"]) == NAMES
-    assert all(0 < one["unexplained"] for one in found["dictionaries"].values())
+    assert all(one["unexplained"] > 0 for one in found["dictionaries"].values())
     assert len(found["lines"]) == 10
     assert found["nudge_found"] == ("No nudge" not in found["verdict"])
     page = Path(found["report"])

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
+from policyscope.agents.adapters.state_dict import parse_arguments
 from policyscope.agents.agent import Acted
 from policyscope.agents.noise import Noise
 from policyscope.agents.rebuilt import RebuiltAgent, Shapes, flat, shifted
@@ -171,6 +172,14 @@ def open_decision_transformer(
     agent = DecisionTransformerAgent(module, return_to_go, scale, **arguments)
     agent.name, agent.is_safe = folder.name, not trust
     return agent
+
+
+def open_named(spec: str, *, trust: bool = False) -> DecisionTransformerAgent:
+    """The agent that `return_to_go=…[,key=value…]:FOLDER` names."""
+    arguments, _, folder = spec.rpartition(":")
+    chosen = parse_arguments(arguments.split(",") if arguments else [])
+    whole = {key: float(chosen[key]) for key in ("return_to_go", "scale") if key in chosen}
+    return open_decision_transformer(Path(folder), trust=trust, **{**chosen, **whole})
 
 
 def load_model(config_file: Path, weights_file: Path, trust: bool = False) -> nn.Module:

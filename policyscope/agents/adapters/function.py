@@ -88,6 +88,18 @@ class FunctionAgent(Agent):
         self._is_checked = True
 
 
+def from_parts(parts: tuple[Any, ...], name: str = "agent") -> FunctionAgent:
+    """The agent of (module, act) or (module, act, initial_state), as a function may return it."""
+    if not 2 <= len(parts) <= 3 or not isinstance(parts[0], nn.Module):
+        kinds = ", ".join(type(part).__name__ for part in parts)
+        raise InvalidInput(
+            f"{name} returned ({kinds}); expected (module, act) or (module, act, initial_state)."
+        )
+    if not all(callable(part) for part in parts[1:]):
+        raise InvalidInput(f"{name} returned an act or initial_state that cannot be called.")
+    return FunctionAgent(*parts, name=name)
+
+
 def count_arguments(act: Callable[..., Any]) -> int:
     """How many of (observation, state, noise) the function takes."""
     taken = list(inspect.signature(act).parameters.values())

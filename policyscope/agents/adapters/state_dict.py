@@ -59,6 +59,8 @@ def open_state_dict(
         for name, recognized in candidates(weights, architecture):
             agent = build(path, name, weights, {**recognized, **given})
             agent.is_safe = not trust
+            # With more to say than the file, a copy of it alone does not open again.
+            agent.source = None if given or architecture else path
             return agent
     raise InvalidInput(unrecognized(path, places, architecture))
 
@@ -119,7 +121,6 @@ def build(path: Path, name: str, weights: Weights, arguments: Mapping[str, Any])
     agent.module.eval()
     agent.name = path.stem
     agent.environment = agent.environment or environment_of(weights)
-    agent.source = path
     agent.assumed = (*where(weights), *agent.assumed)
     if agent.algorithm == Agent.algorithm:
         agent.algorithm = name

@@ -9,6 +9,7 @@ from policyscope.agents.adapters.decision_transformer import (
     DecisionTransformerAgent,
     is_decision_transformer,
     open_decision_transformer,
+    open_named,
 )
 from policyscope.errors import CorruptFile, InvalidInput, UnknownName
 from policyscope.testing.agents import AgentContract
@@ -92,6 +93,11 @@ def test_another_return_to_go_gives_other_actions(folder):
         with torch.no_grad():
             actions.append(agent.act(torch.ones(1, 4), agent.initial_state(1), None).action)
     assert abs(actions[0] - actions[1]).max() > 1e-5
+
+
+def test_a_folder_is_named_with_what_its_weights_cannot_say(folder):
+    agent = open_named(f"return_to_go=10,scale=2,context=4:{folder}")
+    assert (agent.return_to_go, agent.scale, agent.context) == (10.0, 2.0, 4)
 
 
 def test_the_return_to_reach_must_be_said(folder):

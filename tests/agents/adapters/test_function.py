@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from policyscope.agents.adapters.function import FunctionAgent
+from policyscope.agents.adapters.function import FunctionAgent, from_parts
 from policyscope.agents.agent import choose
 from policyscope.errors import InvalidInput
 from policyscope.testing.agents import AgentContract
@@ -58,6 +58,18 @@ def test_randomness_that_is_not_of_the_noise_is_refused():
     agent = FunctionAgent(nn.Linear(4, 2), lambda observation: torch.rand(len(observation)))
     with torch.random.fork_rng(), pytest.raises(InvalidInput, match="torch's global generator"):
         agent.act(torch.ones(3, 4), None, None)
+
+
+def test_a_function_may_return_the_parts():
+    agent = from_parts(
+        (nn.Linear(4, 2), lambda seen, state: (seen, {}, state), torch.zeros), "mine"
+    )
+    assert agent.name == "mine"
+    assert agent.initial_state(3).shape == (3,)
+    with pytest.raises(InvalidInput, match=r"returned \(Linear\); expected \(module, act\)"):
+        from_parts((nn.Linear(4, 2),))
+    with pytest.raises(InvalidInput, match="cannot be called"):
+        from_parts((nn.Linear(4, 2), 3))
 
 
 @pytest.mark.parametrize("act", [lambda: None, lambda a, b, c, d: None])

@@ -50,11 +50,6 @@ def shared(file):
     return AGENTS / file
 
 
-def environment(module, make):
-    pytest.importorskip(module)
-    return make()
-
-
 def test_every_bare_file_of_the_shared_agents_is_tested():
     if not AGENTS.is_dir():
         pytest.skip(f"there is no {AGENTS}")
@@ -154,6 +149,17 @@ def test_the_pong_agent_wins_as_it_was_measured():
     assert play(agent, [gymnasium.make("Pong-v4")])[0] > 19.3 - 3 * 1.2
 
 
+@pytest.mark.slow
+def test_the_enduro_agent_drives_as_it_was_measured():
+    gymnasium.register_envs(pytest.importorskip("ale_py"))
+    pytest.importorskip("cv2")
+    game = gymnasium.make("EnduroNoFrameskip-v4")
+    game = gymnasium.wrappers.AtariPreprocessing(game, noop_max=0)
+    agent = open_state_dict(shared("xinjinghao_duelddqn_enduro/duelddqn_enduro.pth"))
+    # 175 in each of three episodes: without idle steps at its start it is the same every time.
+    assert play(agent, [gymnasium.wrappers.FrameStackObservation(game, 4)]).tolist() == [175.0]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("return_to_go", "success"), [(1.0, 1.0), (0.0, 0.0)])
 @pytest.mark.parametrize("one_hot", [True, False])
@@ -171,6 +177,12 @@ def test_memory_dt_goes_where_its_return_to_go_says(return_to_go, success, one_h
     arguments = {"return_to_go": return_to_go}
     agent = open_state_dict(shared("memorydt_minigrid/MemoryGatedMLP.pt"), None, arguments)
     assert (play(agent, rooms, "image") > 0).mean() == success
+
+
+def test_a_copy_of_the_file_opens_again_unless_more_had_to_be_said():
+    path = shared("nikhilbarhate_ppo_cartpole/PPO_CartPole-v1_0_0.pth")
+    assert open_state_dict(path).source == path
+    assert open_named(f"feedforward,activation=relu:{path}").source is None
 
 
 def test_what_was_found_and_assumed_is_said():

@@ -1,0 +1,156 @@
+"""A study remembers its agent, its recordings, its dictionaries and every result."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policyscope.agents.loading import open_file
+from policyscope.dictionaries.relu import ReLU
+from policyscope.errors import InUse, InvalidInput, UnknownName
+from policyscope.interventions.ablate import ablate
+from policyscope.studies.study import Study
+
+LAYER = "layer2/k4"
+
+
+@pytest.fixture
+def opened(study: Path) -> Study:
+    return Study.open(study)
+
+
+def test_study_opens_as_it_was_made(agent_file: Path, tmp_path: Path) -> None:
+    made = Study.create(tmp_path / "s", agent=str(agent_file), seed=5)
+    found = Study.open(tmp_path / "s")
+    assert found.manifest == made.manifest
+    assert found.agent.fingerprint() == made.agent.fingerprint()
+    assert repr(found).endswith("tiny in CartPole-v1, 0 recordings, 0 dictionaries)")
+
+
+def test_study_outlives_the_file_its_agent_came_from(agent_file: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mine.safetensors"
+    shutil.copyfile(agent_file, source)
+    Study.create(tmp_path / "s", agent=str(source))
+    source.unlink()
+    assert Study.open(tmp_path / "s").evaluate(episodes=2).episodes == 2
+
+
+def test_study_can_be_made_again_of_its_own_copy_of_the_agent(study: Path) -> None:
+    (study / "study.json").unlink()
+    made = Study.create(study, agent=str(study / "agent.safetensors"))
+    assert made.recordings() == ["main"]
+
+
+def test_agent_from_python_must_be_given_again(agent_file: Path, tmp_path: Path) -> None:
+    agent = open_file(agent_file)
+    agent.source = None
+    Study.create(tmp_path / "s", agent=agent)
+    with pytest.raises(InvalidInput, match="Give it again"):
+        Study.open(tmp_path / "s")
+    assert Study.open(tmp_path / "s", agent=agent).agent is agent
+    agent.module.get_parameter("fc1.bias").data += 1
+    with pytest.raises(InvalidInput, match="has changed"):
+        Study.open(tmp_path / "s", agent=agent)
+
+
+def test_agent_without_an_environment_needs_one(agent_file: Path, tmp_path: Path) -> None:
+    agent = open_file(agent_file)
+    agent.environment = None
+    with pytest.raises(InvalidInput, match="does not say where it acts"):
+        Study.create(tmp_path / "s", agent=agent)
+
+
+def test_every_result_is_kept(opened: Study) -> None:
+    table = opened.features(LAYER)
+    found = opened.result("features", LAYER, "features.json")
+    assert found is not None
+    assert len(found["features"]) == len(table) == 4
+    opened.sweep(LAYER, features=[1], alphas=[1.0], episodes=2, random_directions=2)
+    swept = opened.result("experiments", LAYER, "sweep.json")
+    assert swept is not None
+    assert [c["feature"] for c in swept["conditions"]] == [1]
+    opened.nudge(LAYER, episodes=2, confirm=2, alphas=[1.0], random_directions=2)
+    assert opened.result("experiments", LAYER, "nudge.json")
+    assert opened.result("experiments", "none.json") is None
+
+
+def test_sizes_are_compared_where_there_are_several(opened: Study) -> None:
+    wanted = [ReLU(width=2), ReLU(width=3)]
+    how = {"reads": "fc2:in", "writes": "fc3:in", "seeds": 2, "epochs": 2}
+    fits = opened.fit_sizes(wanted, penalties=[1e-3], **how)
+    assert [one.name for one in fits.dictionaries] == ["fc3.in/relu2", "fc3.in/relu3"]
+    assert fits.sizes is not None
+    kept = opened.result("features", "sizes-fc2.in-fc3.in.json")
+    assert kept is not None
+    assert kept["dictionaries"] == ["fc3.in/relu2", "fc3.in/relu3"]
+    assert [row["width"] for row in kept["rows"]] == [2, 3]
+    assert [row["penalty"] for row in opened.notes("fc3.in/relu2")["penalties"]] == [1e-3]
+
+
+def test_fit_keeps_its_name_and_is_found_by_it(opened: Study) -> None:
+    fitted = opened.fit(ReLU(2), reads="fc2:in", writes="fc2:in", name="mine", seeds=1, epochs=1)
+    assert fitted.name == "mine"
+    assert opened.dictionaries() == [LAYER, "mine"]
+    assert opened.dictionary("mine").choices() == fitted.choices()
+    assert opened.dictionary(fitted) is fitted
+    assert opened.notes("mine")["recording"] == "main"
+
+
+def test_only_recording_needs_no_name_and_main_is_the_default(opened: Study) -> None:
+    assert opened.recording().name == "main"
+    opened.record(sites=["fc2:in"], metrics=[], steps=20, name="other")
+    assert opened.recording().name == "main"
+    assert opened.recordings() == ["main", "other"]
+    with pytest.raises(UnknownName, match="Known: main, other"):
+        opened.recording("third")
+
+
+def test_moment_is_found_by_its_address(opened: Study) -> None:
+    row = opened.moment("main/ep0@3")
+    whole = opened.recording().episode(0)
+    assert np.array_equal(row["fc2:in"].numpy(), whole["fc2:in"][3])
+    with pytest.raises(UnknownName, match="No step 100000"):
+        opened.moment("main/ep0@100000")
+
+
+def test_moment_in_a_recording_below_a_folder_is_found(opened: Study) -> None:
+    made = opened.record(sites=["fc2:in"], metrics=[], episodes=1, name="first/half")
+    assert made.name == "first/half"
+    assert opened.moment("first/half/ep0@0")["fc2:in"].shape == (16,)
+
+
+def test_an_intervention_is_compared_on_shared_seeds(opened: Study) -> None:
+    dictionary = opened.dictionary(LAYER)
+    found = opened.compare(ablate(dictionary[0]), episodes=4)
+    assert found.effect.episodes == 4
+    with pytest.raises(InvalidInput, match="episodes is 0"):
+        opened.compare(ablate(dictionary[0]), episodes=0)
+
+
+def test_dead_features_are_left_out_of_a_sweep_by_default(opened: Study) -> None:
+    dictionary = opened.dictionary(LAYER)
+    assert len(opened.chosen(dictionary, None)) == 4
+    cards = [{"index": i, "dead": i != 2} for i in range(4)]
+    opened.keep({"features": cards}, "features", LAYER, "features.json")
+    assert [feature.index for feature in opened.chosen(dictionary, None)] == [2]
+    assert [feature.index for feature in opened.chosen(dictionary, [3, 0])] == [3, 0]
+
+
+def test_one_name_is_written_by_one_at_a_time(opened: Study) -> None:
+    with opened.writing("dictionary", ["a/b", "a+b"]):
+        with (
+            pytest.raises(InUse, match="dictionary 'a/b' of study"),
+            opened.writing("dictionary", ["a", "a/b"]),
+        ):
+            pass
+        # What was taken before the refusal is given back.
+        with opened.writing("dictionary", ["a"]):
+            pass
+    with opened.writing("dictionary", ["a/b"]):
+        pass
+
+
+def test_report_is_a_verb_of_the_study(opened: Study, tmp_path: Path) -> None:
+    assert opened.report().path == opened.directory / "reports" / "report.html"
+    assert opened.report(tmp_path / "r.html").path.exists()

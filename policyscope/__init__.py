@@ -42,7 +42,7 @@ PUBLIC = {
     "patch": "policyscope.interventions.patch",
     "record_rollout": "policyscope.rollouts.record",
     "rollout": "policyscope.rollouts.rollout",
-    "save_agent": "policyscope.agents.loading",
+    "save_agent": "policyscope.agents.agent_file",
     "scale": "policyscope.interventions.scale",
     "score": "policyscope.scores.score",
     "splice": "policyscope.interventions.splice",

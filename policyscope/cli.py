@@ -85,7 +85,7 @@ def run_zoo(given: Arguments) -> Said:
 def run_inspect(given: Arguments) -> Said:
     from policyscope.studies.inspection import inspect
 
-    found = inspect(given.agent, given.env)
+    found = inspect(given.agent, given.env, trust=given.trust)
     return Said(found, found.to_json())
 
 
@@ -97,6 +97,7 @@ def run_new(given: Arguments) -> Said:
         agent=given.agent,
         env=given.env,
         env_args=dict(map(parse_pair, given.env_args)),
+        trust=given.trust,
         seed=given.seed,
     )
     document = {
@@ -250,6 +251,13 @@ def parse_seed(text: str) -> int:
 
 # --- the table -----------------------------------------------------------------------------------
 
+AGENT_HELP = (
+    "a checkpoint (.zip .pt .pth .ckpt .safetensors), sb3:ALGO:PATH, torch:ARCHITECTURE:PATH, "
+    "hub:USER/REPO, zoo:NAME or module:function"
+)
+TRUST = flag(
+    "--trust", action="store_true", help="open a file that can run code of its own: only if you trust it"
+)
 STUDY = flag("study", metavar="STUDY", help="the study's directory")
 DICTIONARY = flag("dictionary", metavar="DICTIONARY", help="its name, as layer2/k4")
 RECORDING = flag(
@@ -292,8 +300,9 @@ COMMANDS: dict[str, Command] = {
         "What can be read inside an agent: sites with shapes, spaces, parameters.",
         run_inspect,
         (
-            flag("agent", metavar="AGENT", help="a file, zoo:NAME or module:function"),
+            flag("agent", metavar="AGENT", help=AGENT_HELP),
             flag("--env", metavar="ID", help="the environment it acts in"),
+            TRUST,
         ),
     ),
     "new": Command(
@@ -305,9 +314,10 @@ COMMANDS: dict[str, Command] = {
                 "--agent",
                 required=True,
                 metavar="AGENT",
-                help="a file, zoo:NAME or module:function",
+                help=AGENT_HELP,
             ),
             flag("--env", metavar="ID", help="default: the one the agent was made for"),
+            TRUST,
             flag(
                 "--env-arg",
                 dest="env_args",

@@ -11,8 +11,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from policyscope.agents.agent_file import save_agent
 from policyscope.agents.architectures import MLP
-from policyscope.agents.loading import save_agent
 from policyscope.cli import main
 
 # No deadline: time is what benchmarks measure, and a shared machine has none to promise.

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from policyscope.agents.agent_file import save_agent
 from policyscope.agents.architectures import MLP
-from policyscope.agents.loading import save_agent
 from policyscope.recordings.recording import Recording
 
 LAYER = "layer2/k4"
@@ -124,7 +124,7 @@ def test_unknown_study_names_its_neighbours(command, study: Path) -> None:
         ("nosuch:Foo-v0", "wants module 'nosuch'"),
         (":CartPole-v1", "cannot be made"),
         ("worlds:Count-v0", "No environment called 'Count-v0'. Did you mean 'Counts-v0'?"),
-        ("worlds:Unlicensed-v0", "cannot be made with {}: the licence has expired"),
+        ("worlds:Unlicensed-v0", "cannot be made: the licence has expired"),
         ("worlds:Continuous-v0", "chooses one of 2 actions"),
         ("worlds:ThreeActions-v0", "takes Discrete(3)"),
         ("Acrobot-v1", "tiny cannot act in Acrobot-v1, which observes Box("),
@@ -327,15 +327,15 @@ def test_half_written_dictionary_is_not_one(command, study: Path) -> None:
 
 
 def test_damaged_agent_is_named(command, study: Path) -> None:
-    agent = study / "agent.safetensors"
+    agent = study / json.loads((study / "study.json").read_text("utf-8"))["agent"]["file"]
     flip(agent, -3)
     complaint = command("evaluate", study).complaint
-    assert "agent.safetensors is damaged" in complaint
+    assert f"{agent.name} is damaged" in complaint
     assert "Restore it from a copy" in complaint
     os.truncate(agent, 200)
     assert "not a readable safetensors file" in command("evaluate", study).complaint
     agent.unlink()
-    assert "agent.safetensors" in command("evaluate", study).complaint
+    assert agent.name in command("evaluate", study).complaint
 
 
 def test_agent_whose_weights_changed_needs_a_new_study(command, home: Path) -> None:

@@ -40,8 +40,12 @@ class Agent(ABC):
     """The environment it was made for, where the file says so."""
     is_safe: bool = True
     """Whether it was opened without running code of its file."""
-    source: Path | None = None
-    """The file it was opened from, if a copy of that file is all it takes to open it again."""
+    files: tuple[Path, ...] = ()
+    """The files it was opened from, the checkpoint first; copies of them are the agent."""
+    reopen: str = "{}"
+    """What opens it again, `{}` standing for the path of the checkpoint."""
+    assumed: tuple[str, ...] = ()
+    """What its file does not say and was taken as usual; each a sentence."""
 
     @abstractmethod
     def act(self, observation: Any, state: Any, noise: Noise | None) -> Acted:
@@ -60,6 +64,10 @@ class Agent(ABC):
     def network_of(self, path: str) -> str:
         """Which network the module at `path` belongs to: `policy`, `value`, `shared` …"""
         return "policy"
+
+    def rewarded(self, state: Any, reward: Float[Tensor, " row"]) -> Any:
+        """`state` after the reward of the action just taken, for agents that act on it."""
+        return state
 
     def initial_state(self, rows: int) -> Any:
         """The recurrent state at the start of an episode, for `rows` rows."""

@@ -1,136 +1,107 @@
-"""Opening an agent from what a user can name: a file, `zoo:NAME` or `module:function`.
+"""Opening an agent from what a user can name: a file, a scheme such as `sb3:…`, or `module:function`.
 
-A file is untrusted: only formats that hold plain numbers are opened, and the architecture comes
-from our own list, never from the file.
+A file is untrusted. By default nothing in it runs: weights are read as numbers, and the network
+comes from our own list or from the names and shapes of the weights. What cannot be opened so is
+refused with what was found in it; `trust` opens it all the same.
 """
 
-import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
+from policyscope.agents.adapters import decision_transformer, sb3, state_dict
+from policyscope.agents.adapters.function import from_parts
+from policyscope.agents.adapters.hub import open_hub
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Agent
-from policyscope.agents.architectures import ARCHITECTURES
-from policyscope.errors import (
-    CorruptFile,
-    InvalidInput,
-    NewerFormat,
-    PolicyscopeError,
-    UnknownName,
-    UntrustedFile,
-)
+from policyscope.agents.agent_file import is_agent_file, open_agent_file
+from policyscope.errors import InvalidInput, UnknownName
 from policyscope.registry import Registry, import_named
 
-SCHEMES: Registry[Callable[[str], Agent]] = Registry("agent scheme", "policyscope.agents")
-"""Scheme -> function that opens what stands behind the colon."""
-
-AGENT_FORMAT = 1
-HEADER = "policyscope.agent"
-CHECKPOINTS = (".zip", ".pt", ".pth", ".ckpt", ".tar", ".safetensors")
+WEIGHTS = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".cleanrl_model")
+CHECKPOINTS = (".safetensors", ".zip", *WEIGHTS)
+COMPANIONS = ("vecnormalize.pkl",)
+"""Files beside a checkpoint that are part of the agent."""
 
 
-def open_agent(spec: str, folder: Path | None = None) -> Agent:
-    """The agent that `spec` names: a path, `zoo:NAME` or `module:function`.
+class Opener(Protocol):
+    """What stands behind a scheme: opens what is named after the colon."""
+
+    def __call__(self, rest: str, *, trust: bool = False) -> Agent: ...
+
+
+SCHEMES: Registry[Opener] = Registry("agent scheme", "policyscope.agents")
+"""Scheme -> what opens it; third parties add theirs by entry point."""
+
+SCHEMES.register("sb3")(sb3.open_named)
+SCHEMES.register("torch")(state_dict.open_named)
+SCHEMES.register("dt")(decision_transformer.open_named)
+
+
+@SCHEMES.register("hub")
+def open_from_hub(rest: str, *, trust: bool = False) -> Agent:
+    """The agent in a repository of the Hugging Face hub, opened as a file of it would be."""
+    return open_hub(rest, lambda path: open_file(path, trust=trust))
+
+
+def open_agent(spec: str, folder: Path | None = None, *, trust: bool = False) -> Agent:
+    """The agent that `spec` names: a path, `SCHEME:…` or `module:function`.
 
     `module` is looked for in `folder` (by default the current one) and on the import path.
-    Raises UnknownName, CorruptFile, NewerFormat, UntrustedFile or InvalidInput, each saying what
-    was given and what can be opened.
+    `trust` opens files that can run code of their own. Raises UnknownName, CorruptFile,
+    NewerFormat, UntrustedFile or InvalidInput, each saying what was given and what can be opened.
     """
     scheme, _, rest = spec.partition(":")
     if rest and scheme in SCHEMES.names():
-        return SCHEMES.get(scheme)(rest)
-    if Path(spec).suffix in CHECKPOINTS or Path(spec).exists():
-        return open_file(Path(spec))
+        agent = SCHEMES.get(scheme)(rest, trust=trust)
+        if not agent.files:
+            remember(agent, spec)
+        return agent
+    path = Path(spec)
+    if path.suffix in CHECKPOINTS or path.exists():
+        return open_file(path, trust=trust)
     if rest:
         return call_function(spec, folder)
     raise InvalidInput(
-        f"{spec!r} is not an agent: there is no such file. "
-        "Give a .safetensors file written by policyscope, zoo:NAME, or module:function."
+        f"{spec!r} is not an agent: there is no such file. Give a checkpoint "
+        f"({', '.join(CHECKPOINTS)}), {', '.join(f'{name}:…' for name in SCHEMES.names())}, "
+        "or module:function."
     )
 
 
-def open_file(path: Path) -> Agent:
-    """The agent in a safetensors file that `save_agent` wrote."""
-    if not path.is_file():
+def open_file(path: Path, *, trust: bool = False) -> Agent:
+    """The agent in the checkpoint at `path`, whoever wrote it."""
+    if decision_transformer.is_decision_transformer(path):
+        agent: Agent = decision_transformer.open_decision_transformer(path, trust=trust)
+    elif not path.is_file():
         raise UnknownName(f"There is no agent file {str(path)!r}.")
-    if path.suffix != ".safetensors":
-        raise UntrustedFile(
-            f"Cannot open {path.name!r}: {path.suffix or 'such'} files can hold code, and only "
-            ".safetensors files written by policyscope are opened from disk. Write a function "
-            "that builds the network and loads its weights, and pass it as module:function."
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise CorruptFile(f"{str(path)!r} is not a readable safetensors file: {error}") from error
-    if header is None:
+    elif path.suffix == ".safetensors" and is_agent_file(path):
+        agent = open_agent_file(path)
+    elif path.suffix == ".zip" or sb3.is_sb3(path):
+        agent = sb3.open_sb3(path, trust=trust)
+    elif path.suffix in (".safetensors", *WEIGHTS):
+        agent = state_dict.open_state_dict(path, trust=trust)
+    else:
         raise InvalidInput(
-            f"{str(path)!r} holds weights but does not say of which network. Write a function that "
-            "builds the network and loads them, and pass it as module:function."
+            f"{path.name!r} is of no kind that is known. Known: {', '.join(CHECKPOINTS)}."
         )
-    return build(path, header, weights)
-
-
-def build(path: Path, header: Any, weights: dict[str, Tensor]) -> TorchAgent:
-    """The agent that the header and weights of the file at `path` describe."""
-    try:
-        if header["format"] > AGENT_FORMAT:
-            raise NewerFormat(
-                f"{str(path)!r} has agent format {header['format']}; this policyscope reads up to "
-                f"{AGENT_FORMAT}. Upgrade policyscope."
-            )
-        module = ARCHITECTURES.get(header["architecture"])(**header["arguments"])
-        module.load_state_dict(weights)
-        facts = {key: header[key] for key in ("head", "name", "algorithm", "environment")}
-    except PolicyscopeError:
-        raise
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CorruptFile(
-            f"{str(path)!r} does not hold a network and the weights that fit it: {error!r}"
-        ) from error
-    agent = TorchAgent(module, **facts)
-    agent.source = path
+    remember(agent, str(path))
     return agent
 
 
-def save_agent(
-    path: Path,
-    module: nn.Module,
-    *,
-    architecture: str,
-    arguments: dict[str, Any],
-    head: str = "logits",
-    name: str = "agent",
-    algorithm: str = "unknown",
-    environment: str | None = None,
-) -> None:
-    """Writes the weights with a header that names the network, whole or not at all."""
-    header = {
-        "format": AGENT_FORMAT,
-        "architecture": architecture,
-        "arguments": arguments,
-        "head": head,
-        "name": name,
-        "algorithm": algorithm,
-        "environment": environment,
-    }
-    weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(save(weights, {HEADER: json.dumps(header)}))
-    temporary.replace(path)
+def remember(agent: Agent, spec: str) -> None:
+    """Notes on the agent which files it came from, and how copies of them are opened again."""
+    place = spec if Path(spec).exists() else spec.rpartition(":")[2]
+    path = Path(place)
+    if path.is_file():
+        beside = [path.with_name(name) for name in COMPANIONS]
+        agent.files = (path, *(found for found in beside if found.is_file()))
+        agent.reopen = spec.removesuffix(place) + "{}"
 
 
 def call_function(spec: str, folder: Path | None = None) -> Agent:
-    """The agent that `module:function` returns, be it an Agent or a module that gives logits."""
+    """The agent that `module:function` returns: an Agent, a module, or a module and how it acts."""
     schemes = ", ".join(f"{scheme}:…" for scheme in SCHEMES.names())
     function = import_named("agent", spec, folder, f"Known schemes: {schemes}.")
     if not callable(function):
@@ -140,7 +111,9 @@ def call_function(spec: str, folder: Path | None = None) -> Agent:
         return made
     if isinstance(made, nn.Module):
         return TorchAgent(made, name=spec)
+    if isinstance(made, tuple):
+        return from_parts(made, spec)
     raise InvalidInput(
-        f"{spec} returned {type(made).__name__}; expected a policyscope Agent, "
-        "or a torch module whose forward gives logits [row, action]."
+        f"{spec} returned {type(made).__name__}; expected a policyscope Agent, a torch module "
+        "whose forward gives logits [row, action], or (module, act)."
     )

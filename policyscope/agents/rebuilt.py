@@ -32,8 +32,6 @@ class RebuiltAgent(Agent):
     """Whether it fits so much that every other architecture is asked first."""
     networks: ClassVar[Mapping[str, str]] = {}
     """First part of a module path -> `policy`, `value`, `shared`, `target` or `unused`."""
-    assumed: tuple[str, ...] = ()
-    """What the weights do not say and was taken as usual; each a sentence for `inspect`."""
 
     @classmethod
     @abstractmethod

@@ -7,9 +7,16 @@ import gymnasium
 
 from policyscope.envs.cartpole import STEP_LIMITS, CartPole
 from policyscope.envs.environment import Environment
+from policyscope.envs.families import family_rows, introduce
 from policyscope.envs.vector import GymnasiumRows
 from policyscope.errors import InvalidInput, MissingExtra, PolicyscopeError, UnknownName
 from policyscope.registry import make_importable
+
+
+MANY_ROWS = 2048
+"""Where the steps per second of vectorised CartPole level off."""
+SOME_ROWS = 32
+"""Rows that are stepped one after the other; more only make the network's batch larger."""
 
 
 def make(id: str, rows: int, /, *, processes: bool = False, **arguments: Any) -> Environment:
@@ -25,13 +32,22 @@ def make(id: str, rows: int, /, *, processes: bool = False, **arguments: Any) ->
     if id in STEP_LIMITS and set(arguments) <= {"sutton_barto_reward"}:
         return CartPole(id, rows, **arguments)
     try:
+        own = family_rows(id, rows, processes, **arguments)
+        if own is not None:
+            return own
         return GymnasiumRows(id, rows, processes=processes, **arguments)
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtra(f"{id} needs a package of its own: {error}") from error
     except PolicyscopeError:
         raise
     except Exception as error:  # its constructor is anybody's code
-        raise InvalidInput(f"{id} cannot be made with {arguments}: {error}") from error
+        how = f" with {arguments}" if arguments else ""
+        raise InvalidInput(f"{id} cannot be made{how}: {error}") from error
+
+
+def most_rows(id: str) -> int:
+    """How many rows are worth making: beyond it they cost memory and bring no speed."""
+    return MANY_ROWS if id in STEP_LIMITS else SOME_ROWS
 
 
 def check_id(id: str) -> None:
@@ -49,5 +65,6 @@ def check_id(id: str) -> None:
                 f"Environment {id!r} wants module {module!r}: {error}. Install it, or run this in "
                 "the folder where it lies."
             ) from error
+    introduce(name)
     if name not in gymnasium.registry:
         raise UnknownName.among("environment", name, gymnasium.registry)

@@ -249,6 +249,9 @@ class Loop:
             transition = self.environment.step(action)
         except Exception as error:
             raise self._blamed("step", error, np.flatnonzero(self.rows.active)) from error
+        if self.state is not None:
+            reward = torch.from_numpy(np.asarray(transition.reward, np.float32)).to(self.device)
+            self.state = self.agent.rewarded(self.state, reward)
         return transition
 
     def _blamed(

@@ -73,7 +73,10 @@ class Rows:
                 length=int(self.step[row]),
                 total_reward=float(self.total_reward[row]),
                 ending=name_ending(
-                    environment.id, row_of(environment.observation, row), terminated
+                    environment.id,
+                    row_of(environment.observation, row),
+                    terminated,
+                    float(transition.reward[row]),
                 ),
                 terminated=terminated,
                 truncated=not terminated,

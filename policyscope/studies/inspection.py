@@ -31,6 +31,8 @@ class Inspection:
     sites: tuple[SiteInfo, ...]
     metrics: tuple[str, ...]
     safe: bool
+    assumed: tuple[str, ...] = ()
+    """What the agent's file does not say and was taken as usual."""
 
     def table(self) -> Table:
         """One row per site."""
@@ -74,12 +76,13 @@ class Inspection:
             "sites": [site.to_json() for site in self.sites],
             "metrics": list(self.metrics),
             "safe": self.safe,
+            "assumed": list(self.assumed),
         }
 
 
-def inspect(agent: str | Agent, env: str | None = None) -> Inspection:
+def inspect(agent: str | Agent, env: str | None = None, *, trust: bool = False) -> Inspection:
     """What can be read inside `agent` acting in `env` (by default the one it was made for)."""
-    opened = open_agent(agent) if isinstance(agent, str) else agent
+    opened = open_agent(agent, trust=trust) if isinstance(agent, str) else agent
     where = env or opened.environment
     if where is None:
         raise InvalidInput(
@@ -122,6 +125,7 @@ def inspect_in(agent: Agent, environment: Environment) -> Inspection:
         sites=tuple(sites),
         metrics=tuple(metric.name for metric in metrics_of(environment.id)),
         safe=agent.is_safe,
+        assumed=agent.assumed,
     )
 
 

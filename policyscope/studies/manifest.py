@@ -14,7 +14,10 @@ from policyscope.errors import CorruptFile, InvalidInput, NewerFormat, UnknownNa
 FORMAT = 1
 MANIFEST = "study.json"
 PACKAGES = ("policyscope", "torch", "numpy", "gymnasium")
-NEEDED = {"agent": {"spec", "file", "folder", "fingerprint"}, "environment": {"id", "arguments"}}
+NEEDED = {
+    "agent": {"spec", "file", "folder", "reopen", "trust", "fingerprint"},
+    "environment": {"id", "arguments"},
+}
 """What a study cannot be opened without."""
 
 

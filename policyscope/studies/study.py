@@ -2,12 +2,13 @@
 
     study/
       study.json                   the agent, the environment, versions
-      agent.safetensors            the agent itself, where a copy of its file opens it
+      agent/                       copies of the agent's files, where it came from files
       recordings/<name>/           what happened
       dictionaries/<name>/         what it is made of
       features/<dictionary>/       features.json, score.json, sizes.json
       experiments/…                evaluate.json, <dictionary>/sweep.json, <dictionary>/nudge.json
       reports/                     one HTML file each
+      locks/                       held by whoever writes one of these
 
 Every verb is a plain function elsewhere; here it knows where its inputs lie and keeps its result.
 """
@@ -27,14 +28,15 @@ from torch import Tensor
 
 from policyscope.address import Moment, Site, check_name
 from policyscope.agents.agent import Agent
-from policyscope.agents.loading import open_agent, open_file
+from policyscope.agents.loading import open_agent
 from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, load, read_header, save
 from policyscope.dictionaries.relu import ReLU
 from policyscope.document import check_place, read_document, write_document
 from policyscope.envs.environment import Environment
-from policyscope.envs.make import check_id, make
+from policyscope.envs.families import arguments_to_read
+from policyscope.envs.make import check_id, make, most_rows
 from policyscope.envs.metric import Metric, find_metrics, metrics_of
 from policyscope.errors import CorruptFile, DiskFull, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.experiments.compare import Comparison, Performance, compare, evaluate
@@ -46,7 +48,7 @@ from policyscope.interventions.intervention import Intervention
 from policyscope.recordings.lock import WriterLock
 from policyscope.recordings.recording import Recording
 from policyscope.rollouts.observation import States, sample_states
-from policyscope.rollouts.record import DType, record_rollout
+from policyscope.rollouts.record import DType, default_rows, record_rollout
 from policyscope.rollouts.seeds import episode_seeds
 from policyscope.scores.score import Score, score
 from policyscope.studies.fitting import (
@@ -63,7 +65,7 @@ from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, writ
 if TYPE_CHECKING:
     import policyscope.studies.report
 
-AGENT_FILE = "agent.safetensors"
+AGENT_FOLDER = "agent"
 AGREEMENT_STATES = 4096
 
 
@@ -96,10 +98,12 @@ class Study:
         agent: str | Agent,
         env: str | None = None,
         env_args: Mapping[str, Any] | None = None,
+        trust: bool = False,
         seed: int = 0,
     ) -> "Study":
         """A new study of `agent` (see `open_agent` for what can be named) acting in `env`.
 
+        The agent's files are copied into the study. `trust` opens files that can run code.
         Raises InvalidInput where there is a study already, or the agent cannot act there.
         """
         folder = Path(directory)
@@ -107,7 +111,7 @@ class Study:
             raise InvalidInput(
                 f"There is a study in {folder} already. Open it, or choose another place."
             )
-        opened = open_agent(agent) if isinstance(agent, str) else agent
+        opened = open_agent(agent, trust=trust) if isinstance(agent, str) else agent
         where = opened.environment if env is None else env
         if where is None:
             raise InvalidInput(
@@ -127,11 +131,17 @@ class Study:
                 f"{folder} cannot be a study's directory: {error.strerror}. Choose another place."
             ) from error
         spec = agent if isinstance(agent, str) else None
-        if opened.source is not None and opened.source.resolve() != (folder / AGENT_FILE).resolve():
-            shutil.copyfile(opened.source, folder / AGENT_FILE)
+        for file in opened.files:
+            (folder / AGENT_FOLDER).mkdir(exist_ok=True)
+            copy = folder / AGENT_FOLDER / file.name
+            if file.resolve() != copy.resolve():
+                shutil.copyfile(file, copy)
         facts = {
             "spec": spec,
-            "file": AGENT_FILE if opened.source is not None else None,
+            "file": f"{AGENT_FOLDER}/{opened.files[0].name}" if opened.files else None,
+            "reopen": opened.reopen,
+            "trust": trust,
+            "assumed": list(opened.assumed),
             "folder": str(Path.cwd()),
             "name": opened.name,
             "algorithm": opened.algorithm,
@@ -153,9 +163,13 @@ class Study:
         facts = manifest.agent
         if agent is None:
             if facts["file"]:
-                agent = open_file(folder / facts["file"])
+                agent = open_agent(
+                    facts["reopen"].format(folder / facts["file"]), trust=facts["trust"]
+                )
             elif facts["spec"]:
-                agent = open_agent(facts["spec"], folder=Path(facts["folder"]))
+                agent = open_agent(
+                    facts["spec"], folder=Path(facts["folder"]), trust=facts["trust"]
+                )
             else:
                 raise InvalidInput(
                     f"The agent of {folder} was given as a Python object. "
@@ -178,8 +192,23 @@ class Study:
         return str(self.manifest.environment["id"])
 
     def make_environment(self, rows: int) -> Environment:
-        """`rows` copies of the study's environment."""
-        return make(self.environment_id, rows, **self.manifest.environment["arguments"])
+        """`rows` copies of the study's environment, or as many as are worth making."""
+        return self.maker()(rows)
+
+    def maker(
+        self, metrics: Iterable[Metric] = (), most: int | None = None
+    ) -> Callable[[int], Environment]:
+        """What makes copies of the environment in which these metrics can be read.
+
+        It makes no more rows than `most`, by default as many as are worth making.
+        """
+        limit = most_rows(self.environment_id) if most is None else most
+        arguments = arguments_to_read(
+            self.environment_id,
+            self.manifest.environment["arguments"],
+            [metric.name for metric in metrics],
+        )
+        return lambda rows: make(self.environment_id, min(rows, limit), **arguments)
 
     def inspect(self) -> Inspection:
         """What can be read inside the agent."""
@@ -254,9 +283,11 @@ class Study:
         """Records the agent acting; all metrics of the environment unless some are named."""
         check_name("recording", name)
         known = self.metrics() if metrics is None else find_metrics(self.environment_id, metrics)
+        if rows is None and not resume:
+            rows = min(default_rows(steps, episodes), most_rows(self.environment_id))
         record_rollout(
             self.agent,
-            self.make_environment,
+            self.maker(known, rows),
             self.directory / "recordings" / name,
             sites=[Site.parse(site) for site in sites],
             metrics=known,
@@ -462,7 +493,7 @@ class Study:
         with self.keeping("experiments", fitted.name, "sweep.json") as keep:
             found = sweep(
                 self.agent,
-                self.make_environment,
+                self.maker(self.metrics()),
                 self.chosen(fitted, features),
                 alphas,
                 seeds=episode_seeds("sweep", episodes, seed),
@@ -556,7 +587,7 @@ class Study:
     @contextmanager
     def keeping(self, *parts: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Gives what keeps a result as a JSON file below the study, and the right to do so."""
-        with self.writing("result", ["/".join(parts)]):
+        with self.writing("result", ["/".join(parts).removesuffix(".json")]):
             yield lambda document: write_document(self.directory.joinpath(*parts), document)
 
     @contextmanager
@@ -621,8 +652,8 @@ def check_same(folder: Path, facts: Mapping[str, Any], agent: Agent) -> None:
         f"its weights have fingerprint {agent.fingerprint()}, the study was made with "
         f"{facts['fingerprint']}"
     )
-    if agent.source == folder / (facts["file"] or ""):
-        raise CorruptFile(f"{agent.source} is damaged: {differ}. Restore it from a copy.")
+    if agent.files and agent.files[0] == folder / (facts["file"] or ""):
+        raise CorruptFile(f"{agent.files[0]} is damaged: {differ}. Restore it from a copy.")
     raise InvalidInput(
         f"The agent of {folder} has changed: {differ}. Make a new study for the new weights."
     )

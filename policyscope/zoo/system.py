@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from policyscope.agents.agent import Agent
-from policyscope.agents.loading import open_file, save_agent
+from policyscope.agents.agent_file import save_agent
+from policyscope.agents.loading import open_file
 from policyscope.document import check_place
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.table import Column, Table
@@ -86,7 +87,7 @@ def train_agent(name: str, out: Path, *, seed: int = 0, quick: bool = False) -> 
     return {"name": name, "environment": system.environment, "file": str(out), **facts}
 
 
-def open_agent(name: str) -> Agent:
+def open_agent(name: str, *, trust: bool = False) -> Agent:
     """The agent `zoo:NAME`, trained with seed 0 the first time it is asked for and then kept."""
     find(name)
     kept = cache_folder() / f"{name}-seed0.safetensors"

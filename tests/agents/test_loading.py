@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.architectures import MLP
-from policyscope.agents.loading import AGENT_FORMAT, HEADER, SCHEMES, open_agent, save_agent
+from policyscope.agents.agent_file import AGENT_FORMAT, HEADER, save_agent
+from policyscope.agents.loading import SCHEMES, open_agent
 from policyscope.errors import (
     CorruptFile,
     InvalidInput,

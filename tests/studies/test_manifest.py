@@ -8,7 +8,14 @@ from policyscope.document import read_document, write_document
 from policyscope.errors import CorruptFile, InvalidInput, NewerFormat, UnknownName
 from policyscope.studies.manifest import Manifest, read_manifest, write_manifest
 
-AGENT = {"spec": "m:f", "file": None, "folder": "/here", "fingerprint": "0123"}
+AGENT = {
+    "spec": "m:f",
+    "file": None,
+    "folder": "/here",
+    "reopen": None,
+    "trust": False,
+    "fingerprint": "0123",
+}
 
 
 def test_manifest_survives_writing_and_reading(tmp_path: Path) -> None:

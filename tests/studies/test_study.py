@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policyscope.agents.loading import open_file
+from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.architectures import MLP
 from policyscope.dictionaries.relu import ReLU
 from policyscope.errors import InUse, InvalidInput, UnknownName
 from policyscope.interventions.ablate import ablate
@@ -37,14 +38,14 @@ def test_study_outlives_the_file_its_agent_came_from(agent_file: Path, tmp_path:
 
 
 def test_study_can_be_made_again_of_its_own_copy_of_the_agent(study: Path) -> None:
+    copy = Study.open(study).manifest.agent["file"]
     (study / "study.json").unlink()
-    made = Study.create(study, agent=str(study / "agent.safetensors"))
+    made = Study.create(study, agent=str(study / copy))
     assert made.recordings() == ["main"]
 
 
-def test_agent_from_python_must_be_given_again(agent_file: Path, tmp_path: Path) -> None:
-    agent = open_file(agent_file)
-    agent.source = None
+def test_agent_from_python_must_be_given_again(tmp_path: Path) -> None:
+    agent = TorchAgent(MLP([4, 8, 2]), environment="CartPole-v1")
     Study.create(tmp_path / "s", agent=agent)
     with pytest.raises(InvalidInput, match="Give it again"):
         Study.open(tmp_path / "s")
@@ -54,9 +55,8 @@ def test_agent_from_python_must_be_given_again(agent_file: Path, tmp_path: Path)
         Study.open(tmp_path / "s", agent=agent)
 
 
-def test_agent_without_an_environment_needs_one(agent_file: Path, tmp_path: Path) -> None:
-    agent = open_file(agent_file)
-    agent.environment = None
+def test_agent_without_an_environment_needs_one(tmp_path: Path) -> None:
+    agent = TorchAgent(MLP([4, 2]))
     with pytest.raises(InvalidInput, match="does not say where it acts"):
         Study.create(tmp_path / "s", agent=agent)
 

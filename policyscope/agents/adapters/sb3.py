@@ -38,7 +38,7 @@ from policyscope.agents.checkpoints import read_state_dict
 from policyscope.agents.noise import Noise
 from policyscope.agents.normalization import Normalization, read_vecnormalize
 from policyscope.agents.preprocessing import Observation, preprocess
-from policyscope.agents.rebuild import rebuild
+from policyscope.agents.module_tree import rebuild
 from policyscope.agents.spaces import (
     Box,
     Discrete,

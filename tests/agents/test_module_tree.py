@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from policyscope.agents.rebuild import Plan, rebuild
+from policyscope.agents.module_tree import Plan, rebuild
 from policyscope.errors import InvalidInput
 
 

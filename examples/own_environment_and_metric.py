@@ -35,13 +35,17 @@ def height(step: ps.Step) -> np.ndarray:
     return 0.45 * np.sin(3 * step.observation[:, 0]) + 0.55
 
 
-@ps.metric(unit="1/step", environments=("MountainCar-v0",), words=ps.Words("rolling left", "rolling right"))
+@ps.metric(
+    unit="1/step", environments=("MountainCar-v0",), words=ps.Words("rolling left", "rolling right")
+)
 def velocity(step: ps.Step) -> np.ndarray:
     """How fast it moves to the right."""
     return step.observation[:, 1]
 
 
-study = ps.Study.create(tempfile.mkdtemp() + "/study", agent=ps.TorchAgent(PushAlong()), env="MountainCar-v0")
+study = ps.Study.create(
+    tempfile.mkdtemp() + "/study", agent=ps.TorchAgent(PushAlong()), env="MountainCar-v0"
+)
 print(study.evaluate(episodes=8))
 study.record(sites=["fc2:in"], metrics=[height, velocity], episodes=24, rows=8)
 codes = study.fit(ps.ReLU(width=4), reads="fc2:in", writes="fc2:in", name="hidden/sae4", seeds=4)

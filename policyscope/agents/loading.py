@@ -1,4 +1,4 @@
-"""Opening an agent from what a user can name: a file, a scheme such as `sb3:…`, or `module:function`.
+"""Opening an agent from what a user can name: a file, `SCHEME:…` or `module:function`.
 
 A file is untrusted. By default nothing in it runs: weights are read as numbers, and the network
 comes from our own list or from the names and shapes of the weights. What cannot be opened so is
@@ -88,6 +88,17 @@ def open_file(path: Path, *, trust: bool = False) -> Agent:
         )
     remember(agent, str(path))
     return agent
+
+
+def open_copy(reopen: str, path: Path, *, trust: bool = False) -> Agent:
+    """The agent in a copy of a checkpoint, opened as `agent.reopen` of the original says.
+
+    Nothing but a path, or one of the known schemes and a path, is opened so.
+    """
+    prefix = reopen.removesuffix("{}")
+    if prefix == reopen or (prefix and prefix.partition(":")[0] not in SCHEMES.names()):
+        raise InvalidInput(f"{reopen!r} is not how a copy of an agent is opened.")
+    return open_agent(f"{prefix}{path}", trust=trust)
 
 
 def remember(agent: Agent, spec: str) -> None:

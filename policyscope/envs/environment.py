@@ -98,16 +98,13 @@ def row_of(observation: Observation, row: int) -> Any:
     return observation[row]
 
 
-def sample_observation(environment: Environment) -> Observation:
-    """An observation of one row, drawn at random from the observation space."""
-    drawn = environment.observation_space.sample()
-    return parts_of(with_row(drawn))
+def first_observation(environment: Environment) -> Observation:
+    """What one row observes where an episode begins.
 
-
-def with_row(drawn: Any) -> Any:
-    """What was drawn from a space, with a row axis in front of every part."""
-    if isinstance(drawn, Mapping):
-        return {key: with_row(value) for key, value in drawn.items()}
-    if isinstance(drawn, tuple):
-        return tuple(with_row(value) for value in drawn)
-    return np.asarray(drawn)[None]
+    A draw from the observation space would not do: many spaces allow what is never observed, such
+    as MiniGrid's cells of up to 255, and an agent with embeddings cannot look those up.
+    """
+    environment.reset(np.arange(environment.rows), [0] * environment.rows)
+    if isinstance(environment.observation, dict):
+        return {part: values[:1] for part, values in environment.observation.items()}
+    return environment.observation[:1]

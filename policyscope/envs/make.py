@@ -12,7 +12,6 @@ from policyscope.envs.vector import GymnasiumRows
 from policyscope.errors import InvalidInput, MissingExtra, PolicyscopeError, UnknownName
 from policyscope.registry import make_importable
 
-
 MANY_ROWS = 2048
 """Where the steps per second of vectorised CartPole level off."""
 SOME_ROWS = 32

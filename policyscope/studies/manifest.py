@@ -15,7 +15,7 @@ FORMAT = 1
 MANIFEST = "study.json"
 PACKAGES = ("policyscope", "torch", "numpy", "gymnasium")
 NEEDED = {
-    "agent": {"spec", "file", "folder", "reopen", "trust", "fingerprint"},
+    "agent": {"spec", "file", "folder", "reopen", "fingerprint"},
     "environment": {"id", "arguments"},
 }
 """What a study cannot be opened without."""

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from policyscope.address import Moment, Site, check_name
 from policyscope.agents.agent import Agent
-from policyscope.agents.loading import open_agent
+from policyscope.agents.loading import open_agent, open_copy
 from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, load, read_header, save
@@ -140,7 +140,7 @@ class Study:
             "spec": spec,
             "file": f"{AGENT_FOLDER}/{opened.files[0].name}" if opened.files else None,
             "reopen": opened.reopen,
-            "trust": trust,
+            "is_safe": opened.is_safe,
             "assumed": list(opened.assumed),
             "folder": str(Path.cwd()),
             "name": opened.name,
@@ -153,9 +153,14 @@ class Study:
         return cls(folder, manifest, opened)
 
     @classmethod
-    def open(cls, directory: Path | str, *, agent: Agent | None = None) -> "Study":
+    def open(
+        cls, directory: Path | str, *, agent: Agent | None = None, trust: bool = False
+    ) -> "Study":
         """The study in `directory`; an `agent` that came from Python must be given again.
 
+        A study may come from somebody else. So what its manifest says is not trusted: a function
+        that makes the agent is looked for in the current folder only, and files that can run code
+        are refused, unless `trust` is given here.
         Raises UnknownName, CorruptFile, NewerFormat, or InvalidInput where the agent has changed.
         """
         folder = Path(directory)
@@ -163,13 +168,10 @@ class Study:
         facts = manifest.agent
         if agent is None:
             if facts["file"]:
-                agent = open_agent(
-                    facts["reopen"].format(folder / facts["file"]), trust=facts["trust"]
-                )
+                agent = open_copy(facts["reopen"], folder / facts["file"], trust=trust)
             elif facts["spec"]:
-                agent = open_agent(
-                    facts["spec"], folder=Path(facts["folder"]), trust=facts["trust"]
-                )
+                place = Path(facts["folder"]) if trust else Path.cwd()
+                agent = open_agent(facts["spec"], folder=place, trust=trust)
             else:
                 raise InvalidInput(
                     f"The agent of {folder} was given as a Python object. "

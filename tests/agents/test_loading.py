@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from policyscope.agents.adapters.torch import TorchAgent
-from policyscope.agents.architectures import MLP
 from policyscope.agents.agent_file import AGENT_FORMAT, HEADER, save_agent
+from policyscope.agents.architectures import MLP
 from policyscope.agents.loading import SCHEMES, open_agent
 from policyscope.errors import (
     CorruptFile,

@@ -13,7 +13,6 @@ AGENT = {
     "file": None,
     "folder": "/here",
     "reopen": None,
-    "trust": False,
     "fingerprint": "0123",
 }
 

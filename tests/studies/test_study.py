@@ -1,5 +1,6 @@
 """A study remembers its agent, its recordings, its dictionaries and every result."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.architectures import MLP
 from policyscope.dictionaries.relu import ReLU
-from policyscope.errors import InUse, InvalidInput, UnknownName
+from policyscope.errors import InUse, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.interventions.ablate import ablate
 from policyscope.studies.study import Study
 
@@ -154,3 +155,27 @@ def test_one_name_is_written_by_one_at_a_time(opened: Study) -> None:
 def test_report_is_a_verb_of_the_study(opened: Study, tmp_path: Path) -> None:
     assert opened.report().path == opened.directory / "reports" / "report.html"
     assert opened.report(tmp_path / "r.html").path.exists()
+
+
+def test_a_study_from_elsewhere_runs_no_code_of_its_own(tmp_path, monkeypatch, agent_file):
+    """A manifest can name a function, or a way to open files; neither is believed."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    home.mkdir()
+    away.mkdir()
+    (home / "planted_maker.py").write_text(
+        "import pathlib\npathlib.Path('ran').touch()\ndef make():\n    raise SystemExit\n"
+    )
+    study = Study.create(tmp_path / "study", agent=str(agent_file))
+    path = study.directory / "study.json"
+    facts = json.loads(path.read_text())
+    facts["agent"] |= {"spec": "planted_maker:make", "folder": str(home), "file": None}
+    path.write_text(json.dumps(facts))
+    monkeypatch.chdir(away)
+    with pytest.raises(PolicyscopeError):
+        Study.open(study.directory)
+    facts["agent"] |= {"file": "agent/x", "reopen": "planted_maker:{}"}
+    path.write_text(json.dumps(facts))
+    monkeypatch.syspath_prepend(str(home))
+    with pytest.raises(PolicyscopeError, match="is not how a copy of an agent is opened"):
+        Study.open(study.directory)
+    assert not (away / "ran").exists()

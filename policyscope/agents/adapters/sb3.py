@@ -35,10 +35,10 @@ from policyscope.agents.adapters.sb3_policies import (
 from policyscope.agents.agent import Acted, Agent
 from policyscope.agents.archives import UNREADABLE, Archive
 from policyscope.agents.checkpoints import read_state_dict
+from policyscope.agents.module_tree import rebuild
 from policyscope.agents.noise import Noise
 from policyscope.agents.normalization import Normalization, read_vecnormalize
 from policyscope.agents.preprocessing import Observation, preprocess
-from policyscope.agents.module_tree import rebuild
 from policyscope.agents.spaces import (
     Box,
     Discrete,

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from policyscope.agents.actions import choose_each, decide, draw, within
 from policyscope.agents.agent import choose
+from policyscope.agents.module_tree import Part, Plan
 from policyscope.agents.noise import Noise
 from policyscope.agents.preprocessing import Observation
-from policyscope.agents.module_tree import Part, Plan
 from policyscope.agents.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Parts, Space
 from policyscope.errors import InvalidInput
 

@@ -59,8 +59,6 @@ def open_state_dict(
         for name, recognized in candidates(weights, architecture):
             agent = build(path, name, weights, {**recognized, **given})
             agent.is_safe = not trust
-            # With more to say than the file, a copy of it alone does not open again.
-            agent.source = None if given or architecture else path
             return agent
     raise InvalidInput(unrecognized(path, places, architecture))
 

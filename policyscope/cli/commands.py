@@ -1,24 +1,20 @@
-"""The command line: one table from command to study verb, and no logic of its own.
+"""The table of commands: each is a study verb, its arguments, and no logic of its own.
 
-stdout is the result (rich tables, or one JSON document with --json), stderr is progress. Exit code
-0 is done, 1 could not do it, 2 wrong usage, 130 interrupted. torch is imported only by a command
-that needs it, so that --help answers at once.
+torch is imported only by a command that needs it, so that --help answers at once.
 """
 
 import argparse
-import difflib
-import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from policyscope.cli.flags import Flag, flag, kind_flags, parse_pair, parse_seed
+
 Arguments = argparse.Namespace
 
 ALPHAS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
-LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -30,28 +26,12 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Flag:
-    """One argument: its names, and what argparse is told about it."""
-
-    names: tuple[str, ...]
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Command:
     """One command: what it does, its arguments, and the verb behind it."""
 
     about: str
     run: Callable[[Arguments], Said]
     flags: tuple[Flag, ...] = field(default=())
-
-
-def flag(*names: str, **options: Any) -> Flag:
-    """An argument as argparse's add_argument takes it."""
-    return Flag(names, options)
-
-
-# --- the verbs -----------------------------------------------------------------------------------
 
 
 def run_demo(given: Arguments) -> Said:
@@ -239,14 +219,7 @@ def opened(given: Arguments) -> Any:
     """The study that the command names."""
     from policyscope.studies.study import Study
 
-    return Study.open(given.study)
-
-
-def parse_seed(text: str) -> int:
-    """A seed: every random stream takes it, and its episodes' seeds stay 64-bit numbers."""
-    if not text.isdecimal() or int(text) > LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 to {LARGEST_SEED}")
-    return int(text)
+    return Study.open(given.study, trust=given.trust)
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -256,7 +229,9 @@ AGENT_HELP = (
     "hub:USER/REPO, zoo:NAME or module:function"
 )
 TRUST = flag(
-    "--trust", action="store_true", help="open a file that can run code of its own: only if you trust it"
+    "--trust",
+    action="store_true",
+    help="open a file that can run code of its own: only if you trust it",
 )
 STUDY = flag("study", metavar="STUDY", help="the study's directory")
 DICTIONARY = flag("dictionary", metavar="DICTIONARY", help="its name, as layer2/k4")
@@ -493,180 +468,3 @@ COMMON = (
     ),
     flag("--json", action="store_true", help="one JSON document on stdout"),
 )
-
-
-# --- reading the command line --------------------------------------------------------------------
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with "did you mean", and numbers such as -1e-3 as values."""
-
-    known_flags: Sequence[str] = ()
-    """What a flag that is not known may have meant."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
-
-    def error(self, message: str) -> Any:
-        given = re.search(r"invalid choice: '([^']*)'", message)
-        if given:
-            known = re.findall(r"'([^']+)'", message[given.end() :]) or list(COMMANDS)
-            near = difflib.get_close_matches(given[1], known, n=1, cutoff=0.5)
-            if near:
-                message += f". Did you mean {near[0]!r}?"
-        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
-        if unknown:
-            near = difflib.get_close_matches(unknown[1], self.known_flags, n=1, cutoff=0.7)
-            if near:
-                message += f". Did you mean {near[0]}?"
-        self.print_usage(sys.stderr)
-        self.exit(2, f"policyscope: {message}\n")
-
-
-def add(parser: argparse.ArgumentParser, flags: Sequence[Flag], *, quiet: bool = False) -> None:
-    """Adds arguments; quiet ones have no default, so that they hide nothing given before."""
-    for one in flags:
-        options: dict[str, Any] = dict(one.options)
-        if quiet:
-            options["default"] = argparse.SUPPRESS
-        parser.add_argument(*one.names, **options)
-
-
-def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for this command line."""
-    parser = Parser(
-        prog="policyscope",
-        description="Look inside trained agents: record, decompose, explain, intervene.",
-        epilog="policyscope COMMAND --help lists the arguments of a command.",
-    )
-    parser.add_argument("--version", action="store_true", help="the version, and nothing else")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.about, description=command.about)
-        flags = (*command.flags, *(FIT_OPTIONS if name == "fit" else ()), *COMMON)
-        add(sub, flags)
-        if name == "fit":
-            add_kinds(sub, argv)
-        if argv[:1] == [name]:
-            parser.known_flags = [spelling for one in flags for spelling in one.names]
-    return parser
-
-
-def add_kinds(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """One sub-command per kind of dictionary, its flags made from the fields of its class."""
-    if argv[:1] != ["fit"] or (len(argv) > 1 and argv[1] in ("-h", "--help")):
-        parser.add_argument(
-            "kind",
-            metavar="KIND",
-            help="relu …; `policyscope fit STUDY … KIND --help` lists its choices",
-        )
-        return
-    from policyscope.dictionaries.dictionary import DICTIONARIES
-
-    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
-    for name in DICTIONARIES.names():
-        kind = DICTIONARIES.get(name)
-        sub = kinds.add_parser(name, description=kind.__doc__)
-        for field_name, options in kind_flags(kind).items():
-            sub.add_argument(f"--{field_name.replace('_', '-')}", dest=field_name, **options)
-        add(sub, (*FIT_OPTIONS, *COMMON), quiet=True)
-
-
-def kind_flags(kind: type) -> dict[str, dict[str, Any]]:
-    """For each field of a dictionary class, what argparse is told about it."""
-    import dataclasses
-
-    flags: dict[str, dict[str, Any]] = {}
-    for one in dataclasses.fields(kind):
-        required = one.default is dataclasses.MISSING
-        options: dict[str, Any] = {"help": one.metadata.get("help", ""), "required": required}
-        if one.type is bool:
-            options |= {"action": argparse.BooleanOptionalAction}
-        else:
-            options |= {"type": one.type, "metavar": "X"}
-        if not required:
-            options |= {"default": one.default}
-        flags[one.name] = options
-    return flags
-
-
-def parse_pair(text: str) -> tuple[str, Any]:
-    """`k=v` as a name and a value: a number or true/false where it reads as one."""
-    import json
-
-    from policyscope.errors import InvalidInput
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InvalidInput(f"--env-arg {text!r}: write it as name=value.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
-def show(said: Said, *, as_json: bool) -> None:
-    """Prints the answer: the document, or something to read."""
-    if as_json:
-        from policyscope.document import as_text
-
-        print(as_text(said.document))
-    elif hasattr(said.shown, "__rich__") and sys.stdout.isatty():
-        from rich.console import Console
-
-        Console().print(said.shown)
-    else:
-        print(said.shown)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command, and returns its exit code."""
-    from policyscope.errors import PolicyscopeError
-
-    # Threads that wait for work must not spin: on a busy machine of two cores the quick
-    # demonstration took 85 CPU seconds with spinning, 11 without.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return answer(words)
-    except PolicyscopeError as error:
-        print(f"policyscope: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        print(f"policyscope: {error.strerror or error}{where}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "\npolicyscope: stopped. Everything committed before is kept; "
-            "a recording goes on with --resume.",
-            file=sys.stderr,
-        )
-        return 130
-
-
-def answer(words: Sequence[str]) -> int:
-    """Reads the command line, runs the command and prints its answer; returns the exit code."""
-    parser = build_parser(words)
-    given = parser.parse_args(words)
-    if given.version:
-        from importlib.metadata import version
-
-        print(version("policyscope"))
-        return 0
-    if given.command is None:
-        parser.print_help(sys.stderr)
-        return 2
-    if given.command == "zoo" and given.action == "train" and not (given.name and given.out):
-        parser.error("zoo train needs NAME and --out FILE")
-    show(COMMANDS[given.command].run(given), as_json=given.json)
-    sys.stdout.flush()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

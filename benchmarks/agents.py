@@ -1,0 +1,309 @@
+"""Agents that nobody here trained, through everything: opened, played, recorded, fitted, steered.
+
+    python -m benchmarks.agents [--quick] [--only NAME …] [--again]
+
+Each entry of the folder `../shared/agents` (or $POLICYSCOPE_AGENTS) becomes a study: opened without
+trust, its return measured over as many episodes as its manifest did and compared with that, then
+recorded at its last hidden layer (and its last convolution), an SAE fitted there, spliced in and
+steered. A step that fails is what the agent's row says, and the next agent has its turn.
+
+An agent's row is kept in `results/agents.json` as soon as it is done, and what is there is not
+measured again unless `--again` or `--only` asks for it. `docs/agents.md` is written from the rows.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NO_PROGRESS", "1")
+
+import torch
+from torch import nn
+
+from benchmarks.arms import machine
+from policyscope.agents.agent import Agent
+from policyscope.agents.loading import CHECKPOINTS, open_agent
+from policyscope.agents.sites import list_sites
+from policyscope.dictionaries.relu import ReLU
+from policyscope.document import as_text
+from policyscope.errors import PolicyscopeError
+from policyscope.studies.inspection import Inspection
+from policyscope.studies.study import Study
+
+HERE = Path(__file__).parent
+FOLDER = Path(os.environ.get("POLICYSCOPE_AGENTS", HERE.parents[1] / "shared" / "agents"))
+RESULTS = HERE / "results" / "agents.json"
+PAGE = HERE.parent / "docs" / "agents.md"
+COMMAND = "python -m benchmarks.agents --again"
+
+WIDTH, PENALTY = 32, 1e-3
+FIT: dict[str, Any] = {"seeds": 2, "epochs": 8}
+ALPHAS = (-1.0, 1.0)
+STEERED = 2
+"""Features of the sweep: it is to complete, not to find anything."""
+OUTPUTS = ("logits", "values", "mean", "quantiles")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much of an agent is played."""
+
+    episodes: int | None = None
+    """For the return; None for as many as the manifest has."""
+    steps: int = 4000
+    spliced: int = 5
+    swept: int = 4
+
+    def halved(self) -> "Amounts":
+        """Less of everything, for --quick."""
+        return Amounts(3, 1000, 2, 2)
+
+
+AMOUNTS = {
+    # Every step of Pong is a screen of 100,800 bytes, and every episode has thousands of them.
+    "baby_a3c_pong": Amounts(steps=1500, spliced=2, swept=2),
+    "xinjinghao_duelddqn_enduro": Amounts(steps=3000, spliced=2, swept=2),
+    "sb3_zoo/tqc_Hopper-v3": Amounts(spliced=3, swept=2),
+    "sb3_zoo/ppo_HalfCheetah-v3": Amounts(spliced=3, swept=2),
+    "xinjinghao_td3_humanoid": Amounts(spliced=3, swept=2),
+}
+MEMORY = "MiniGrid-MemoryS7FixedStart-v0"
+PLACES: dict[str, tuple[str, dict[str, Any]]] = {
+    "baby_a3c_pong": ("Pong-v4", {}),
+    "memorydt_minigrid": (MEMORY, {"one_hot": True}),
+    "ppo_lstm_minigrid_memory": (MEMORY, {}),
+}
+"""Environments of entries whose manifest describes them in words."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="less of everything; writes no page")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="entries by name")
+    parser.add_argument("--again", action="store_true", help="measure all of them anew")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    manifest = FOLDER / "MANIFEST.json"
+    if not manifest.exists():
+        sys.exit(f"There is no {manifest}. POLICYSCOPE_AGENTS names another folder.")
+    entries = json.loads(manifest.read_text("utf-8"))
+    rows = {} if given.quick else read_rows()
+    for number, entry in enumerate(entries, start=1):
+        name = entry["dir"]
+        asked = any(word in name for word in given.only)
+        if (given.only and not asked) or (name in rows and not asked and not given.again):
+            continue
+        row = measure(entry, quick=given.quick)
+        rows[name] = row
+        print(f"[{number}/{len(entries)}] {name}: {say(row)}", flush=True)
+        if not given.quick:
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(as_text({"machine": machine(), "agents": rows}) + "\n", "utf-8")
+    if not given.quick:
+        ordered = [rows[entry["dir"]] for entry in entries if entry["dir"] in rows]
+        PAGE.write_text(page(ordered), "utf-8")
+        print(f"Wrote {PAGE}")
+
+
+def read_rows() -> dict[str, dict[str, Any]]:
+    """What was measured before."""
+    if not RESULTS.exists():
+        return {}
+    return json.loads(RESULTS.read_text("utf-8"))["agents"]
+
+
+# --- one agent -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Trial:
+    """One entry on its way through the steps; `row` is what has been found of it."""
+
+    entry: Mapping[str, Any]
+    amounts: Amounts
+    folder: Path
+    row: dict[str, Any] = field(default_factory=dict)
+
+    def attempt(self, step: str, run: Callable[[], None]) -> bool:
+        """Does one step, and notes in the row how it failed if it did."""
+        began = time.process_time()
+        try:
+            run()
+        except Exception as error:  # whatever it is, it is the answer
+            kind = "" if isinstance(error, PolicyscopeError) else f"{type(error).__name__}: "
+            self.row["failed"][step] = kind + str(error)
+            return False
+        finally:
+            self.row["cpu_seconds"][step] = round(time.process_time() - began, 1)
+        return True
+
+
+def measure(entry: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
+    """The row of one entry: every step as far as it goes."""
+    amounts = AMOUNTS.get(entry["dir"], Amounts())
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(entry, amounts.halved() if quick else amounts, Path(folder) / "study")
+        trial.row = {"name": entry["dir"], "algorithm": entry["algo"], "failed": {}}
+        trial.row["cpu_seconds"] = {}
+        name = str(entry["env_run"])
+        place, arguments = PLACES.get(entry["dir"], (name if " " not in name else None, {}))
+        if place is None:
+            trial.attempt("open", lambda: look(trial))
+            return trial.row
+        trial.row["environment"] = place
+        if not trial.attempt("open", lambda: begin(trial, place, arguments)):
+            return trial.row
+        study = Study.open(trial.folder)
+        trial.attempt("return", lambda: play(trial, study))
+        if trial.attempt("record", lambda: record(trial, study)):
+            for site in trial.row["sites_recorded"]:
+                decompose(trial, study, site)
+        return trial.row
+
+
+def checkpoint(entry: Mapping[str, Any]) -> Path:
+    """The entry's file; of several points of one training, the last that is listed."""
+    files = [name for name in entry["files"] if name.endswith(CHECKPOINTS)]
+    return FOLDER / entry["dir"] / files[-1]
+
+
+def look(trial: Trial) -> None:
+    """Opens an agent that has no environment here, and lists its sites on an empty board."""
+    agent = open_agent(str(checkpoint(trial.entry)))
+    first = next(one for one in agent.module.modules() if isinstance(one, nn.Conv2d))
+    board = torch.zeros(1, first.in_channels, 13, 13)
+    trial.row |= {"safe": agent.is_safe, "assumed": list(agent.assumed)}
+    trial.row["sites"] = len(list_sites(agent, board))
+
+
+def begin(trial: Trial, place: str, arguments: Mapping[str, Any]) -> None:
+    """Opens the agent without trust, and makes a study of it."""
+    study = Study.create(
+        trial.folder, agent=str(checkpoint(trial.entry)), env=place, env_args=arguments
+    )
+    found = study.inspect()
+    trial.row |= {"safe": found.safe, "assumed": list(found.assumed), "sites": len(found.sites)}
+    trial.row["sites_recorded"] = suggested(study.agent, found)
+
+
+def suggested(agent: Agent, found: Inspection) -> list[str]:
+    """What the policy's last layer reads, and the last map of a convolution where there is one."""
+    modules = dict(agent.module.named_modules())
+    before: list[str] = []
+    for info in found.sites:
+        if info.role in OUTPUTS and before:
+            break
+        is_linear = isinstance(modules[info.site.path], nn.Linear)
+        if is_linear and info.site.side == "in" and info.network == "policy":
+            before.append(str(info.site))
+    maps = [
+        str(info.site)
+        for info in found.sites
+        if isinstance(modules[info.site.path], nn.Conv2d) and info.site.side == "out"
+    ]
+    return [before[-1], *maps[-1:]]
+
+
+def play(trial: Trial, study: Study) -> None:
+    """The return as the manifest measured it: as many episodes, the most likely action."""
+    entry = trial.entry
+    theirs = entry.get("mean_return")
+    episodes = trial.amounts.episodes or entry.get("episodes") or 100
+    found = study.evaluate(episodes=episodes, deterministic=entry.get("deterministic", True))
+    error = found.std / math.sqrt(found.episodes)
+    trial.row |= {
+        "return": found.mean,
+        "return_error": error,
+        "episodes": found.episodes,
+        "steps_per_second": found.steps_per_second,
+        "endings": dict(found.endings),
+    }
+    if theirs is None:
+        return
+    their_error = entry["std"] / math.sqrt(entry["episodes"])
+    both = math.hypot(error, their_error)
+    # The manifest is rounded to a tenth.
+    is_near = abs(found.mean - theirs) <= 2 * both + 0.05
+    trial.row |= {"manifest": theirs, "manifest_error": their_error, "is_near": is_near}
+
+
+def record(trial: Trial, study: Study) -> None:
+    """A small recording, actions sampled where the agent has a distribution."""
+    began = time.perf_counter()
+    made = study.record(sites=trial.row["sites_recorded"], steps=trial.amounts.steps)
+    trial.row["recorded_steps"] = made.steps
+    trial.row["recorded_per_second"] = made.steps / (time.perf_counter() - began)
+    metrics = [spec.name for spec in made.header.columns if spec.kind == "metric"]
+    trial.row["metrics"] = len(metrics)
+
+
+def decompose(trial: Trial, study: Study, site: str) -> None:
+    """Fits an SAE at one site, describes and scores it, and steers two of its features."""
+    amounts, kept = trial.amounts, trial.row.setdefault("dictionaries", {})
+    name = f"{site.replace(':', '.')}/relu{WIDTH}"
+
+    def fit() -> None:
+        study.fit(ReLU(WIDTH, PENALTY), reads=site, writes=site, name=name, **FIT)
+        kept[site] = {}
+
+    def describe() -> None:
+        cards = study.features(name).to_json()["features"]
+        kept[site]["effects"] = sum(bool(card["measured_effect"]) for card in cards)
+
+    def score() -> None:
+        found = study.score(name, episodes=amounts.spliced, deterministic=True).to_json()
+        wanted = ("unexplained", "l0", "dead", "return_kept", "action_agreement")
+        kept[site] |= {key: found[key] for key in wanted}
+
+    def sweep() -> None:
+        found = study.sweep(
+            name,
+            features=range(STEERED),
+            alphas=ALPHAS,
+            episodes=amounts.swept,
+            random_directions=0,
+            deterministic=True,
+        )
+        kept[site]["swept"] = len(found.conditions)
+        kept[site]["swept_episodes"] = amounts.swept
+
+    if trial.attempt(f"fit {site}", fit):
+        trial.attempt(f"features {site}", describe)
+        trial.attempt(f"score {site}", score)
+        trial.attempt(f"sweep {site}", sweep)
+
+
+# --- what is said of it --------------------------------------------------------------------------
+
+
+def say(row: Mapping[str, Any]) -> str:
+    """A row as one line of progress."""
+    parts = [f"{row.get('sites', 0)} sites"]
+    if "return" in row:
+        parts.append(f"return {row['return']:.1f} ± {row['return_error']:.1f}")
+        parts.append(f"manifest {row.get('manifest')}: {row.get('is_near')}")
+        parts.append(f"{row['steps_per_second']:.0f} steps/s")
+    for site, found in row.get("dictionaries", {}).items():
+        parts.append(f"{site} {json.dumps(found)[:300]}")
+    parts += [f"FAILED {step}: {why[:300]}" for step, why in row["failed"].items()]
+    parts.append(f"{sum(row['cpu_seconds'].values()):.0f} s")
+    return " · ".join(parts)
+
+
+def page(rows: Sequence[Mapping[str, Any]]) -> str:
+    return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -28,7 +28,7 @@ FROM_THE_STUDY = {
 EPISODES = {"seeds": "episodes", "search_seeds": "episodes", "confirm_seeds": "confirm"}
 """A study counts episodes and picks their seeds itself, so that no two purposes share any."""
 DIRECTIONS = {"random": "random_directions"}
-ONLY_SPOKEN = {"study", "json", "command", "kind", "open", "help"}
+ONLY_SPOKEN = {"study", "json", "command", "kind", "open", "help", "trust"}
 """What only a command line needs."""
 
 
@@ -121,11 +121,11 @@ def test_method_and_plain_function_take_the_same(verb: Verb) -> None:
 
 
 def test_new_is_create() -> None:
-    assert flags("new").keys() | {"directory"} == parameters(Study.create).keys()
+    assert flags("new").keys() | {"directory", "trust"} == parameters(Study.create).keys()
 
 
 def test_inspect_takes_an_agent_and_where_it_acts() -> None:
-    assert flags("inspect").keys() - {"seed"} == parameters(inspect_agent).keys()
+    assert flags("inspect").keys() - {"seed"} | {"trust"} == parameters(inspect_agent).keys()
 
 
 def test_every_command_is_a_verb_or_needs_no_study() -> None:

@@ -47,7 +47,9 @@ PAGE = HERE.parent / "docs" / "agents.md"
 COMMAND = "python -m benchmarks.agents --again"
 
 WIDTH, PENALTY = 32, 1e-3
-FIT: dict[str, Any] = {"seeds": 2, "epochs": 8}
+UPDATES, BATCH = 2000, 256
+"""Epochs are as many as make about so many updates: a map has a sample for each position."""
+SEEDS = 2
 ALPHAS = (-1.0, 1.0)
 STEERED = 2
 """Features of the sweep: it is to complete, not to find anything."""
@@ -254,12 +256,22 @@ def decompose(trial: Trial, study: Study, site: str) -> None:
     name = f"{site.replace(':', '.')}/relu{WIDTH}"
 
     def fit() -> None:
-        study.fit(ReLU(WIDTH, PENALTY), reads=site, writes=site, name=name, **FIT)
-        kept[site] = {}
+        shape = study.recording().spec(site).shape
+        samples = trial.row["recorded_steps"] * math.prod(shape[1:])
+        study.fit(
+            ReLU(WIDTH, PENALTY),
+            reads=site,
+            writes=site,
+            name=name,
+            seeds=SEEDS,
+            epochs=math.ceil(UPDATES * BATCH / samples),
+            batch_size=BATCH,
+        )
+        kept[site] = {"shape": list(shape), "samples": samples}
 
     def describe() -> None:
         cards = study.features(name).to_json()["features"]
-        kept[site]["effects"] = sum(bool(card["measured_effect"]) for card in cards)
+        kept[site]["effects"] = sum(bool(card["action_effect"]["measured"]) for card in cards)
 
     def score() -> None:
         found = study.score(name, episodes=amounts.spliced, deterministic=True).to_json()

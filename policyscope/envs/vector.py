@@ -1,6 +1,7 @@
 """Any Gymnasium environment as rows, through SyncVectorEnv or AsyncVectorEnv."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,14 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.seen, {}
 
 
+def make_row(
+    id: str, row: int, wrap: Wrapping | None, arguments: Mapping[str, Any]
+) -> gymnasium.Env[Any, Any]:
+    """The environment of one row; a function of the module, so that processes can be handed it."""
+    env = gymnasium.make(id, **arguments)
+    return Named(wrap(env) if wrap else env, row)
+
+
 class GymnasiumRows(Environment):
     """Rows of `gymnasium.make(id, **arguments)`, in this process or one process per row.
 
@@ -92,15 +101,9 @@ class GymnasiumRows(Environment):
         wrap: Wrapping | None = None,
         **arguments: Any,
     ) -> None:
-        def maker(row: int) -> Callable[[], gymnasium.Env[Any, Any]]:
-            def make() -> gymnasium.Env[Any, Any]:
-                env = gymnasium.make(id, **arguments)
-                return Named(wrap(env) if wrap else env, row)
-
-            return make
-
         kind = AsyncVectorEnv if processes else SyncVectorEnv
-        self._env = kind([maker(row) for row in range(rows)], autoreset_mode=AutoresetMode.DISABLED)
+        makers = [partial(make_row, id, row, wrap, arguments) for row in range(rows)]
+        self._env = kind(makers, autoreset_mode=AutoresetMode.DISABLED)
         self.id = id
         self.arguments = arguments
         self.rows = rows

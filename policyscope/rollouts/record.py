@@ -90,6 +90,7 @@ def record_rollout(
     left = None if steps is None else steps - done
     environment = make_environment(rows)
     try:
+        agent.bind(environment.observation_space, environment.action_space)
         plan = Plan(
             reads=sites,
             metrics=metrics,

@@ -110,6 +110,7 @@ class Loop:
         plan, count = self.plan, self.environment.rows
         self.left = float("inf") if plan.max_steps is None else max(plan.max_steps, 0)
         self.noise = AddressedNoise(plan.seed, count, plan.block_steps)
+        self.agent.bind(self.environment.observation_space, self.environment.action_space)
         self.device = self.agent.device
         self.read_names = [(site, str(site)) for site in plan.reads]
         self._unsampled: Int[np.ndarray, " row"] = np.empty(0, np.int64)

@@ -16,7 +16,7 @@ Every verb is a plain function elsewhere; here it knows where its inputs lie and
 import errno
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +178,9 @@ class Study:
                     "Give it again: Study.open(directory, agent=…)."
                 )
         check_same(folder, facts, agent)
-        return cls(folder, manifest, agent)
+        study = cls(folder, manifest, agent)
+        study.introduce()
+        return study
 
     def __repr__(self) -> str:
         return (
@@ -211,6 +213,19 @@ class Study:
             [metric.name for metric in metrics],
         )
         return lambda rows: make(self.environment_id, min(rows, limit), **arguments)
+
+    def introduce(self) -> None:
+        """Tells the agent the spaces of its environment, where that can be made here.
+
+        What needs no acting, as the effects of features, must have the same agent as a rollout.
+        """
+        # Where it cannot be made, what was recorded is still there to be looked at.
+        with suppress(PolicyscopeError):
+            environment = self.make_environment(1)
+            try:
+                self.agent.bind(environment.observation_space, environment.action_space)
+            finally:
+                environment.close()
 
     def inspect(self) -> Inspection:
         """What can be read inside the agent."""

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent_file import AGENT_FORMAT, HEADER, save_agent
 from policyscope.agents.architectures import MLP
-from policyscope.agents.loading import SCHEMES, open_agent
+from policyscope.agents.loading import SCHEMES, open_agent, open_copy
 from policyscope.errors import (
     CorruptFile,
     InvalidInput,
@@ -206,3 +206,36 @@ def test_what_the_users_module_lacks_is_not_blamed_on_its_name(module):
     module("needs_more", "import a_package_nobody_has")
     with pytest.raises(ModuleNotFoundError, match="a_package_nobody_has"):
         open_agent("needs_more:make")
+
+
+# ── Copies ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def bare_weights(folder):
+    network = MLP(SIZES)
+    save_file(network.state_dict(), folder / "bare.safetensors")
+    return folder / "bare.safetensors"
+
+
+def test_a_copy_is_opened_as_the_original_was(tmp_path):
+    path = bare_weights(tmp_path)
+    agent = open_agent(f"torch:feedforward,activation=relu,head=logits:{path}")
+    assert agent.files == (path,)
+    copy = path.rename(tmp_path / "copy.safetensors")
+    again = open_copy(agent.reopen, copy)
+    assert again.fingerprint() == agent.fingerprint()
+
+
+def test_what_lies_beside_a_checkpoint_belongs_to_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "agent.safetensors"
+    save_agent(path, MLP(SIZES), architecture="mlp", arguments={"sizes": SIZES})
+    beside = path.with_name("vecnormalize.pkl")
+    beside.touch()
+    assert open_agent(str(path)).files == (path, beside)
+
+
+@pytest.mark.parametrize("reopen", ["os:{}", "planted_maker:make", "", "{}x"])
+def test_a_copy_is_opened_by_known_schemes_only(reopen, tmp_path):
+    with pytest.raises(InvalidInput, match="is not how a copy of an agent is opened"):
+        open_copy(reopen, bare_weights(tmp_path))

@@ -65,7 +65,6 @@ def test_every_bare_file_of_the_shared_agents_is_tested():
 def test_it_opens_untrusted_and_gives_what_its_network_gives(file):
     agent, (observation, widths) = open_state_dict(shared(file)), SHARED[file]
     assert agent.is_safe
-    assert agent.source == AGENTS / file
     state = agent.initial_state(ROWS)
     with torch.no_grad():
         for _ in range(2):
@@ -177,12 +176,6 @@ def test_memory_dt_goes_where_its_return_to_go_says(return_to_go, success, one_h
     arguments = {"return_to_go": return_to_go}
     agent = open_state_dict(shared("memorydt_minigrid/MemoryGatedMLP.pt"), None, arguments)
     assert (play(agent, rooms, "image") > 0).mean() == success
-
-
-def test_a_copy_of_the_file_opens_again_unless_more_had_to_be_said():
-    path = shared("nikhilbarhate_ppo_cartpole/PPO_CartPole-v1_0_0.pth")
-    assert open_state_dict(path).source == path
-    assert open_named(f"feedforward,activation=relu:{path}").source is None
 
 
 def test_what_was_found_and_assumed_is_said():

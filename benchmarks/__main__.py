@@ -18,6 +18,7 @@ import torch
 
 from benchmarks import family_fit
 from benchmarks.arms import Comparison, compare, ratios
+from benchmarks.atari import compare_atari
 from benchmarks.recording import compare_recording
 from benchmarks.sweep import compare_sweep
 from policyscope.zoo.cartpole import train
@@ -50,6 +51,7 @@ def main() -> None:
         lambda: compare_recording(policy, quick),
         lambda: [compare_sweep(policy, quick)],
         lambda: [compare_family(quick)],
+        lambda: compare_atari(quick),
     ):
         for one in part():
             print(f"{one.job}, against {one.against}: {one.cpu.median:.3g}×", flush=True)

@@ -20,13 +20,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_PROGRESS", "1")
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -36,6 +37,7 @@ from policyscope.agents.loading import CHECKPOINTS, open_agent
 from policyscope.agents.sites import list_sites
 from policyscope.dictionaries.relu import ReLU
 from policyscope.document import as_text
+from policyscope.envs.make import make
 from policyscope.errors import PolicyscopeError
 from policyscope.studies.inspection import Inspection
 from policyscope.studies.study import Study
@@ -65,20 +67,25 @@ class Amounts:
     steps: int = 4000
     spliced: int = 5
     swept: int = 4
+    has_maps: bool = True
+    """Whether the last convolution is decomposed as well."""
 
-    def halved(self) -> "Amounts":
-        """Less of everything, for --quick."""
-        return Amounts(3, 1000, 2, 2)
+    def quick(self) -> "Amounts":
+        """Less of everything."""
+        return replace(self, episodes=3, steps=1000, spliced=2, swept=2)
 
 
 AMOUNTS = {
-    # Every step of Pong is a screen of 100,800 bytes, and every episode has thousands of them.
-    "baby_a3c_pong": Amounts(steps=1500, spliced=2, swept=2),
-    "xinjinghao_duelddqn_enduro": Amounts(steps=3000, spliced=2, swept=2),
-    "sb3_zoo/tqc_Hopper-v3": Amounts(spliced=3, swept=2),
+    # Thousands of steps an episode: of Pong each is a screen of 100,800 bytes.
+    "baby_a3c_pong": Amounts(episodes=4, steps=1500, spliced=2, swept=2),
+    "xinjinghao_duelddqn_enduro": Amounts(
+        episodes=8, steps=3000, spliced=2, swept=2, has_maps=False
+    ),
     "sb3_zoo/ppo_HalfCheetah-v3": Amounts(spliced=3, swept=2),
+    "sb3_zoo/tqc_Hopper-v3": Amounts(spliced=3, swept=2),
     "xinjinghao_td3_humanoid": Amounts(spliced=3, swept=2),
 }
+ENDURO = "xinjinghao_duelddqn_enduro"
 MEMORY = "MiniGrid-MemoryS7FixedStart-v0"
 PLACES: dict[str, tuple[str, dict[str, Any]]] = {
     "baby_a3c_pong": ("Pong-v4", {}),
@@ -100,29 +107,37 @@ def main() -> None:
     if not manifest.exists():
         sys.exit(f"There is no {manifest}. POLICYSCOPE_AGENTS names another folder.")
     entries = json.loads(manifest.read_text("utf-8"))
-    rows = {} if given.quick else read_rows()
+    rows, starts = ({}, {}) if given.quick else read_results()
     for number, entry in enumerate(entries, start=1):
         name = entry["dir"]
         asked = any(word in name for word in given.only)
         if (given.only and not asked) or (name in rows and not asked and not given.again):
             continue
-        row = measure(entry, quick=given.quick)
-        rows[name] = row
-        print(f"[{number}/{len(entries)}] {name}: {say(row)}", flush=True)
+        rows[name] = measure(entry, quick=given.quick)
+        print(f"[{number}/{len(entries)}] {name}: {say(rows[name])}", flush=True)
+        if name == ENDURO and not given.quick:
+            starts = measure_starts(entry)
         if not given.quick:
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(as_text({"machine": machine(), "agents": rows}) + "\n", "utf-8")
+            write_results(rows, starts)
     if not given.quick:
         ordered = [rows[entry["dir"]] for entry in entries if entry["dir"] in rows]
-        PAGE.write_text(page(ordered), "utf-8")
+        PAGE.write_text(page(ordered, starts), "utf-8")
         print(f"Wrote {PAGE}")
 
 
-def read_rows() -> dict[str, dict[str, Any]]:
-    """What was measured before."""
+def read_results() -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What was measured before: the agents' rows, and Enduro's starts."""
     if not RESULTS.exists():
-        return {}
-    return json.loads(RESULTS.read_text("utf-8"))["agents"]
+        return {}, {}
+    found = json.loads(RESULTS.read_text("utf-8"))
+    return found["agents"], found["enduro_starts"]
+
+
+def write_results(rows: Mapping[str, Any], starts: Mapping[str, Any]) -> None:
+    """Keeps what is measured so far."""
+    document = {"machine": machine(), "agents": rows, "enduro_starts": starts}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(as_text(document) + "\n", "utf-8")
 
 
 # --- one agent -----------------------------------------------------------------------------------
@@ -155,7 +170,7 @@ def measure(entry: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
     """The row of one entry: every step as far as it goes."""
     amounts = AMOUNTS.get(entry["dir"], Amounts())
     with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(entry, amounts.halved() if quick else amounts, Path(folder) / "study")
+        trial = Trial(entry, amounts.quick() if quick else amounts, Path(folder) / "study")
         trial.row = {"name": entry["dir"], "algorithm": entry["algo"], "failed": {}}
         trial.row["cpu_seconds"] = {}
         name = str(entry["env_run"])
@@ -196,11 +211,12 @@ def begin(trial: Trial, place: str, arguments: Mapping[str, Any]) -> None:
     )
     found = study.inspect()
     trial.row |= {"safe": found.safe, "assumed": list(found.assumed), "sites": len(found.sites)}
-    trial.row["sites_recorded"] = suggested(study.agent, found)
+    last, *maps = suggested(study.agent, found)
+    trial.row["sites_recorded"] = [last, *(maps if trial.amounts.has_maps else ())]
 
 
 def suggested(agent: Agent, found: Inspection) -> list[str]:
-    """What the policy's last layer reads, and the last map of a convolution where there is one."""
+    """What the policy's last layer reads, and the last convolution's map where there is one."""
     modules = dict(agent.module.named_modules())
     before: list[str] = []
     for info in found.sites:
@@ -296,6 +312,35 @@ def decompose(trial: Trial, study: Study, site: str) -> None:
         trial.attempt(f"sweep {site}", sweep)
 
 
+# --- one return that depends on its start --------------------------------------------------------
+
+
+def measure_starts(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Enduro's return and steps from the very first frame, by what the three frames before it are.
+
+    The cartridge has no chance of its own, so each start is one game.
+    """
+    agent = open_agent(str(checkpoint(entry)))
+    found = {}
+    for name, is_repeated in (("first frame repeated", True), ("black", False)):
+        environment = make(entry["env_run"], 1, ram=True, noop_max=0, use_fire_reset=False)
+        agent.bind(environment.observation_space, environment.action_space)
+        environment.reset(np.arange(1), [0])
+        frames = cast(np.ndarray, environment.observation)
+        if is_repeated:
+            frames[:, :-1] = frames[:, -1:]
+        total, steps, is_over = 0.0, 0, False
+        while not is_over:
+            with torch.no_grad():
+                acted = agent.act(torch.from_numpy(frames), None, None)
+            transition = environment.step(acted.action)
+            is_over = bool(transition.terminated[0] or transition.truncated[0])
+            total, steps = total + float(transition.reward[0]), steps + 1
+        found[name] = {"return": total, "steps": steps}
+        environment.close()
+    return found
+
+
 # --- what is said of it --------------------------------------------------------------------------
 
 
@@ -313,8 +358,148 @@ def say(row: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def page(rows: Sequence[Mapping[str, Any]]) -> str:
-    return ""
+def page(rows: Sequence[Mapping[str, Any]], starts: Mapping[str, Any]) -> str:
+    """`docs/agents.md`."""
+    compared = [row for row in rows if "is_near" in row]
+    near = sum(row["is_near"] for row in compared)
+    failed = [f"- `{r['name']}`, {step}: {why}" for r in rows for step, why in r["failed"].items()]
+    kept = [(row, *item) for row in rows for item in row.get("dictionaries", {}).items()]
+    return TEMPLATE.format(
+        opened=sum(bool(row.get("safe")) for row in rows),
+        entries=len(rows),
+        near=near,
+        compared=len(compared),
+        agents="\n".join(map(agent_line, rows)),
+        dictionaries="\n".join(dictionary_line(*item) for item in kept),
+        through=sum("swept" in found and "unexplained" in found for _, _, found in kept),
+        fitted=len(kept),
+        failures="\n".join(failed) or "None of the steps failed.",
+        enduro=enduro(rows, starts),
+        command=COMMAND,
+        machine=json.loads(RESULTS.read_text("utf-8"))["machine"],
+    )
+
+
+def enduro(rows: Sequence[Mapping[str, Any]], starts: Mapping[str, Any]) -> str:
+    """What Enduro's start is worth, in a sentence with its numbers."""
+    row = next((row for row in rows if row["name"] == ENDURO and "return" in row), None)
+    if row is None or not starts:
+        return "Not measured here."
+    said = "; ".join(
+        f"{name}: {found['return']:.0f} in {found['steps']:,} steps"
+        for name, found in starts.items()
+    )
+    return (
+        f"By what stands in the stack before the first frame, from one and the same start: {said}. "
+        f"From {row['episodes']} starts after up to 30 frames of doing nothing, as seeds choose "
+        f"them: {number(row['return'])} ± {number(row['return_error'])}."
+    )
+
+
+def agent_line(row: Mapping[str, Any]) -> str:
+    """One agent's line of the first table."""
+    here = theirs = near = "–"
+    if "return" in row:
+        here = f"{number(row['return'])} ± {number(row['return_error'])} ({row['episodes']})"
+    if "manifest" in row:
+        theirs = f"{number(row['manifest'])} ± {number(row['manifest_error'])}"
+        near = "yes" if row["is_near"] else "**no**"
+    cells = (
+        f"`{row['name']}`",
+        row["algorithm"].split(",")[0].split(" (")[0],
+        row.get("environment", "–"),
+        "yes" if row.get("safe") else "**no**",
+        row.get("sites", "–"),
+        here,
+        theirs,
+        near,
+        f"{row['steps_per_second']:,.0f}" if "return" in row else "–",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def dictionary_line(row: Mapping[str, Any], site: str, found: Mapping[str, Any]) -> str:
+    """One dictionary's line of the second table."""
+    kept = found.get("return_kept") or {}
+    share = "–"
+    if kept and kept["value"] is not None:
+        low, high = (percent(kept[end]) for end in ("low", "high"))
+        share = f"{percent(kept['value'])} [{low}, {high}] ({kept['episodes']})"
+    same = found.get("action_agreement")
+    cells = (
+        f"`{row['name']}`",
+        f"`{site}`",
+        "×".join(map(str, found["shape"])),
+        f"{found['samples']:,}",
+        f"{found['unexplained']:.3f}" if "unexplained" in found else "–",
+        f"{found['l0']:.1f}" if "l0" in found else "–",
+        percent(found.get("dead")),
+        percent(same),
+        share,
+        "yes" if found.get("effects") else "no",
+        f"{found['swept']} × {found['swept_episodes']}" if "swept" in found else "**no**",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def number(value: float) -> str:
+    """A return in four digits or so."""
+    return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def percent(value: float | None) -> str:
+    """A share; a dash where it is not known."""
+    return "–" if value is None else f"{value:.0%}"
+
+
+TEMPLATE = """# Agents that nobody here trained
+
+**Question.** Do agents from other people's repositories open, act and let themselves be studied as they are?
+
+**Answer.** {opened} of {entries} open without trust, with no code of theirs run. {near} of the {compared} whose return was measured elsewhere return the same here, within two standard errors of the difference.
+{through} of {fitted} dictionaries go the whole way: recorded, fitted, described, scored, steered.
+
+## Acting
+
+The same number of episodes as the other measurement (in brackets; fewer where an episode has thousands of steps), the most likely action, ± one standard error of the mean. A difference counts as none within twice the standard error of both, √(a² + b²).
+Steps per second of acting alone, by the clock, on one core of a machine that had other work.
+
+| agent | algorithm | environment | opens safely | sites | return here (episodes) | measured elsewhere | alike | steps/s |
+|---|---|---|---|---|---|---|---|---|
+{agents}
+
+## Decomposing
+
+An SAE of width 32 (ReLU, λ = 1e-3, 2 seeds, some 2,000 updates) where the policy's last layer reads, and at the last convolution where there is one: one sample per position there. Unexplained variance, L0, dead features on held-out episodes; then the reconstruction in the activation's place: same action, and return kept, 0 % being the site's mean and 100 % the untouched agent [95 % interval] (episodes).
+*Effects*: whether features have measured effects on the action. *Sweep*: conditions × episodes; it shows that it runs, and nothing about the features.
+
+| agent | site | shape | samples | unexplained | L0 | dead | same action | return kept (episodes) | effects | sweep |
+|---|---|---|---|---|---|---|---|---|---|---|
+{dictionaries}
+
+## What it teaches
+
+- **A small unexplained share is no promise of behaviour.** Compare the columns: continuous control loses most of its return at shares that leave a discrete policy untouched, because there every error reaches the motors, at every step, and adds up. Return kept is the figure to trust. With so few episodes its intervals are wide, and where the untouched agent does no better than the mean it is unknown.
+- **"The same action" asks for equality.** With continuous actions no reconstruction passes it exactly; 0 % there says nothing.
+- **A mean of zero spread is no certainty.** Enduro was measured elsewhere from one start, three times, so its standard error of 0 is that of one game. {enduro} The first of these is the other measurement, to the step. Nothing is wrong with either: this agent's return depends on the start, and the C++ vector environment starts with black frames.
+- **Agents with a memory have no action effects and no action agreement yet**: recordings do not keep their state. Their features are scored by acting, as all others.
+- **ARS has no hidden layer.** What its last layer reads is the observation, and so is what was decomposed.
+- **Gomoku comes without an environment.** It opens, and its sites were listed on an empty board; nothing else was tried.
+- What a file does not say is taken as usual and said so (`policyscope inspect`): activations, return-to-go, the largest action.
+
+## What failed
+
+{failures}
+
+## Method
+
+```
+{command}
+```
+
+It writes [`benchmarks/results/agents.json`](../benchmarks/results/agents.json), with everything above and the CPU seconds of every step, and this page. The folder of agents is not part of the repository.
+{machine}
+"""
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def within(
             "Give it the environment's spaces by agent.bind(observation_space, action_space)."
         )
     low, high = np.float32(box.low), np.float32(box.high)
-    numbers = action.cpu().numpy().reshape(-1, *box.shape)
+    numbers = action.detach().cpu().numpy().reshape(-1, *box.shape)
     if is_scaled:
         numbers = low + np.float32(0.5) * (numbers + np.float32(1)) * (high - low)
         return numbers.astype(box.dtype, copy=False)

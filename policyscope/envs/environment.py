@@ -98,13 +98,19 @@ def row_of(observation: Observation, row: int) -> Any:
     return observation[row]
 
 
-def first_observation(environment: Environment) -> Observation:
-    """What one row observes where an episode begins.
+def blank_observation(environment: Environment) -> Observation:
+    """One row that observes nothing but zeros, in the shapes and types of the observation space.
 
-    A draw from the observation space would not do: many spaces allow what is never observed, such
-    as MiniGrid's cells of up to 255, and an agent with embeddings cannot look those up.
+    Not a draw from the space: many allow what is never observed, as MiniGrid's cells of up to 255,
+    and an agent that looks words up cannot act on those.
     """
-    environment.reset(np.arange(environment.rows), [0] * environment.rows)
-    if isinstance(environment.observation, dict):
-        return {part: values[:1] for part, values in environment.observation.items()}
-    return environment.observation[:1]
+    return parts_of(blank(environment.observation_space.sample()))
+
+
+def blank(drawn: Any) -> Any:
+    """Zeros like what was drawn from a space, with a row axis in front of every part."""
+    if isinstance(drawn, Mapping):
+        return {key: blank(value) for key, value in drawn.items()}
+    if isinstance(drawn, tuple):
+        return tuple(blank(value) for value in drawn)
+    return np.zeros_like(np.asarray(drawn)[None])

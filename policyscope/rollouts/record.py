@@ -14,7 +14,7 @@ from policyscope.address import Site
 from policyscope.agents.agent import Agent
 from policyscope.agents.hooks import check_sites
 from policyscope.agents.sites import list_sites
-from policyscope.envs.environment import Environment, first_observation
+from policyscope.envs.environment import Environment, blank_observation
 from policyscope.envs.metric import Metric
 from policyscope.errors import DiskFull, InvalidInput, UnknownName
 from policyscope.progress import track
@@ -174,7 +174,7 @@ def check_sizes(
     directory: Path,
 ) -> int:
     """How many steps one block holds, after checking that sites exist and the disk has room."""
-    observation = first_observation(environment)
+    observation = blank_observation(environment)
     known = list_sites(agent, as_tensors(observation, agent.device))
     shapes = {info.site: info.shape for info in known}
     reached = {info.site.path for info in known}

@@ -9,7 +9,7 @@ import torch
 from policyscope.agents.agent import Acted, Agent
 from policyscope.agents.loading import open_agent
 from policyscope.agents.sites import SiteInfo, list_sites
-from policyscope.envs.environment import Environment, first_observation
+from policyscope.envs.environment import Environment, blank_observation
 from policyscope.envs.make import make
 from policyscope.envs.metric import metrics_of
 from policyscope.errors import InvalidInput, PolicyscopeError
@@ -101,7 +101,7 @@ def inspect_in(agent: Agent, environment: Environment) -> Inspection:
     Raises InvalidInput where it cannot act there: the observation does not fit, or its actions.
     """
     agent.bind(environment.observation_space, environment.action_space)
-    observation = as_tensors(first_observation(environment), agent.device)
+    observation = as_tensors(blank_observation(environment), agent.device)
     try:
         sites = list_sites(agent, observation)
         with torch.no_grad():

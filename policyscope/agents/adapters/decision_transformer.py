@@ -109,7 +109,7 @@ class DecisionTransformerAgent(RebuiltAgent):
         actions = torch.cat((window["actions"][:, :-1], action.unsqueeze(1)), 1)
         later = {"step": (step + 1).clamp(max=self.longest - 1), "wanted": state["wanted"]}
         return Acted(
-            action.cpu().numpy(), {"mean": action}, {**window, "actions": actions, **later}
+            action.detach().cpu().numpy(), {"mean": action}, {**window, "actions": actions, **later}
         )
 
     def _predict(self, window: Mapping[str, Tensor]) -> Float[Tensor, "row action"]:

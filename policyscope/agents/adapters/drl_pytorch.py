@@ -95,7 +95,7 @@ class UnitPPO(RebuiltAgent):
             unit = draw(mean, other, noise)
         action = (2 * unit - 1).clamp(-1, 1) * self.max_action
         stretched = (2 * mean - 1) * self.max_action
-        return Acted(action.cpu().numpy(), {"mean": stretched, **outputs}, state)
+        return Acted(action.detach().cpu().numpy(), {"mean": stretched, **outputs}, state)
 
 
 def sample_beta(
@@ -103,5 +103,7 @@ def sample_beta(
 ) -> Float[Tensor, "row action"]:
     """One sample per row, by the inverse of the distribution function."""
     uniform = noise.uniform(alpha.shape[-1]).cpu().numpy().astype(np.float64)
-    sampled = betaincinv(alpha.double().cpu().numpy(), beta.double().cpu().numpy(), uniform)
+    sampled = betaincinv(
+        alpha.detach().double().cpu().numpy(), beta.detach().double().cpu().numpy(), uniform
+    )
     return torch.from_numpy(np.asarray(sampled)).to(alpha)

@@ -525,7 +525,7 @@ class FeedForward(RebuiltAgent):
             mean = torch.tanh(mean) * scale + bias
             action = mean if log_std is None else draw(mean, log_std, noise)
             action = torch.minimum(torch.maximum(action, bias - scale), bias + scale)
-            return Acted(action.cpu().numpy(), {"mean": mean})
+            return Acted(action.detach().cpu().numpy(), {"mean": mean})
         if log_std is None:
             raise InvalidInput(f"Head {self.head} needs a width. Say it: std=0.1, for example.")
         action = draw(mean, log_std, noise)
@@ -533,7 +533,7 @@ class FeedForward(RebuiltAgent):
             action = torch.tanh(action) * scale + bias
         else:
             action = torch.minimum(torch.maximum(action, -scale), scale)
-        return Acted(action.cpu().numpy(), {"mean": mean, "log_std": log_std})
+        return Acted(action.detach().cpu().numpy(), {"mean": mean, "log_std": log_std})
 
     def _log_std(self, mean: Tensor, log_std: Tensor | None) -> Tensor | None:
         """The width of the noise, from a layer, a parameter or the argument; None without noise."""

@@ -129,7 +129,7 @@ class TorchRLAgent(Agent):
         if noise is not None and hasattr(self.module, "get_dist"):
             module: Any = self.module
             action = quantile(module.build_dist_from_params(data), noise, action)
-        return action.cpu().numpy()
+        return action.detach().cpu().numpy()
 
 
 def quantile(distribution: Any, noise: Noise, like: Tensor) -> Tensor:

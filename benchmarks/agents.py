@@ -499,7 +499,7 @@ An SAE of width 32 (ReLU, λ = 1e-3, 2 seeds, some 2,000 updates) where the poli
 
 It writes [`benchmarks/results/agents.json`](../benchmarks/results/agents.json), with everything above and the CPU seconds of every step, and this page. The folder of agents is not part of the repository.
 {machine}
-"""
+"""  # noqa: E501 (prose, one sentence or row a line)
 
 
 if __name__ == "__main__":

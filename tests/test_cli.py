@@ -29,7 +29,7 @@ def test_inspect(command, agent_file: Path) -> None:
     found = command("inspect", agent_file, "--env", "CartPole-v1", "--json").document
     assert {"algorithm", "observation_space", "action_space", "parameters"} <= found.keys()
     assert found["safe"] is True
-    assert all(found["sites"][0].keys() >= SITE for _ in found["sites"])
+    assert all(site.keys() >= SITE for site in found["sites"])
     addresses = {site["address"]: site for site in found["sites"]}
     assert addresses["fc2:in"]["shape"] == [16]
     assert addresses["fc1:in"]["role"] == "observation"

@@ -94,9 +94,13 @@ class Agent(ABC):
         """How many numbers the module has learnt."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
+    def preprocessing(self) -> bytes:
+        """Whatever numbers, beside the weights, are applied to observations; part of who it is."""
+        return b""
+
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change when any weight changes (sha256)."""
-        digest = hashlib.sha256()
+        """Sixteen hexadecimal digits that change with any weight or preprocessing (sha256)."""
+        digest = hashlib.sha256(self.preprocessing())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
             flat = tensor.detach().cpu().contiguous().reshape(-1)

@@ -43,6 +43,16 @@ class Normalization:
     clip: float = 10.0
     epsilon: float = 1e-8
 
+    def as_bytes(self) -> bytes:
+        """All its numbers, to tell it from others."""
+        whole = isinstance(self.statistics, Statistics)
+        every = {"": self.statistics} if whole else dict(self.statistics)
+        parts = [f"{self.clip} {self.epsilon}".encode()]
+        for name, one in sorted(every.items()):
+            numbers = (one.mean, one.variance)
+            parts += [name.encode(), *(n.double().numpy().tobytes() for n in numbers)]
+        return b"\0".join(parts)
+
     def apply(self, observation: Observation) -> Observation:
         """The observation with every array that has statistics normalised."""
         if isinstance(self.statistics, Statistics):

@@ -23,6 +23,8 @@ class SiteInfo:
     """`observation`, the name of an output such as `logits`, or `hidden`."""
     network: str = "policy"
     """`policy`, `value`, `shared` …: which of the agent's networks it lies in."""
+    same_as: Site | None = None
+    """The first site where this very tensor was, perhaps in another shape; None if this is it."""
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `inspect --json`."""
@@ -77,18 +79,28 @@ def list_sites(agent: Agent, observation: Any) -> list[SiteInfo]:
                 return name
         return "hidden"
 
+    first: dict[tuple[int, int], Site] = {}
+
+    def describe(site: Site, tensor: Tensor) -> SiteInfo:
+        earlier = first.setdefault((tensor.data_ptr(), tensor.numel()), site)
+        return SiteInfo(
+            site=site,
+            shape=tuple(tensor.shape[1:]),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            role=role(tensor),
+            network=agent.network_of(site.path),
+            same_as=None if earlier == site else earlier,
+        )
+
     return [
-        SiteInfo(
-            site=Site(
+        describe(
+            Site(
                 path,
                 side,
                 index if len(tensors) > 1 else None,
                 call if calls[path] > 1 else None,
             ),
-            shape=tuple(tensor.shape[1:]),
-            dtype=str(tensor.dtype).removeprefix("torch."),
-            role=role(tensor),
-            network=agent.network_of(path),
+            tensor,
         )
         for path, side, call, tensors in reached
         for index, tensor in enumerate(tensors)

@@ -115,6 +115,17 @@ def run_record(given: Arguments) -> Said:
     return Said(recording_table(found), recording_to_json(found))
 
 
+def run_frames(given: Arguments) -> Said:
+    found = opened(given).frames(
+        recording=given.recording,
+        episodes=given.episodes,
+        dictionary=given.dictionary,
+        moments=given.moments,
+        every=given.every,
+    )
+    return Said(found, found.to_json())
+
+
 def run_fit(given: Arguments) -> Said:
     from policyscope.dictionaries.dictionary import DICTIONARIES
     from policyscope.studies.fitting import fit_table
@@ -353,6 +364,33 @@ COMMANDS: dict[str, Command] = {
                 help="go on with a recording, perhaps to a larger number",
             ),
             DETERMINISTIC,
+        ),
+    ),
+    "frames": Command(
+        "Pictures of recorded steps, by playing them again: of all, of episodes, or of moments.",
+        run_frames,
+        (
+            STUDY,
+            flag("--recording", metavar="NAME", help="which recording (default: the only one)"),
+            flag(
+                "--episode",
+                dest="episodes",
+                type=int,
+                nargs="+",
+                action="extend",
+                metavar="I",
+                help="episodes to draw (default: all)",
+            ),
+            flag("--dictionary", metavar="D", help="the top moments of its features"),
+            flag(
+                "--moment",
+                dest="moments",
+                nargs="+",
+                action="extend",
+                metavar="M",
+                help="single moments, as main/ep3@40",
+            ),
+            flag("--every", type=int, default=1, metavar="N", help="every n-th step of an episode"),
         ),
     ),
     "fit": Command(

@@ -150,6 +150,12 @@ class Atari(Environment):
             "the same frames, rewards and endings, from emulators that can be read."
         )
 
+    def picture(self, row: int) -> UInt8[np.ndarray, "height width 3"]:
+        raise InvalidInput(
+            f"{self.id} plays in C++ here, which shows no screen. Make it with ram=True: the same "
+            "frames, rewards and endings, from emulators that can be seen."
+        )
+
     def close(self) -> None:
         """Stops the threads."""
         self._env.close()

@@ -12,9 +12,10 @@ from typing import Any, cast
 import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from policyscope.envs.environment import Environment, Transition
+from policyscope.envs.vector import draw
 from policyscope.errors import InvalidInput
 
 STEP_LIMITS = {"CartPole-v0": 200, "CartPole-v1": 500}
@@ -37,6 +38,8 @@ class Pushes(gymnasium.Space[Any]):
 class CartPole(Environment):
     """CartPole-v0 and -v1, `arguments` as in CartPoleVectorEnv (`sutton_barto_reward`)."""
 
+    _canvas: gymnasium.Env[Any, Any] | None = None
+    """A single CartPole, on which rows are drawn."""
     editable = ("cart_position", "cart_velocity", "pole_angle", "pole_angular_velocity")
 
     def __init__(self, id: str, rows: int, **arguments: Any) -> None:
@@ -93,6 +96,19 @@ class CartPole(Environment):
         for name, value in changes.items():
             self._state[self.editable.index(name), row] = value
         self.observation[row] = self._state[:, row]
+
+    def picture(self, row: int) -> UInt8[np.ndarray, "height width 3"]:
+        if self._canvas is None:
+            self._canvas = gymnasium.make(self.id, render_mode="rgb_array")
+            self._canvas.reset(seed=0)
+        shown: Any = self._canvas.unwrapped
+        shown.state = self._state[:, row].copy()
+        return draw(self._canvas)
+
+    def close(self) -> None:
+        """Puts away what the rows are drawn with."""
+        if self._canvas is not None:
+            self._canvas.close()
 
     @property
     def _state(self) -> np.ndarray:

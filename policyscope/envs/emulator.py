@@ -310,6 +310,9 @@ class Emulators(Environment):
         """What the television shows."""
         return self.consoles[row].ale.getScreenRGB()
 
+    def picture(self, row: int) -> UInt8[np.ndarray, "height width 3"]:
+        return self.screen(row)
+
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
         """Begins an episode in each of `rows`; see Environment."""
         for row, seed in zip(rows, seeds, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from policyscope.errors import InvalidInput
 
@@ -65,6 +65,13 @@ class Environment(ABC):
         raise InvalidInput(
             f"{self.id} runs all rows as one program; no row has an environment to ask."
         )
+
+    def picture(self, row: int) -> UInt8[np.ndarray, "height width 3"]:
+        """What one row looks like now, as a person would see it; see `make_drawable`.
+
+        InvalidInput where it cannot be drawn, MissingExtra where that needs a package.
+        """
+        raise InvalidInput(f"{self.id} ({type(self).__name__}) cannot be drawn.")
 
     def close(self) -> None:  # noqa: B027 (most environments hold nothing)
         """Frees what the environment holds."""

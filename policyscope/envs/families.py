@@ -128,6 +128,20 @@ def family_rows(id: str, rows: int, processes: bool, **arguments: Any) -> Enviro
     return family.rows(id, rows, processes, **arguments)
 
 
+def arguments_to_draw(id: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, and what else it takes for `picture` to work."""
+    family = family_of(id)
+    extra = "" if family is None else family.extra
+    if extra == "procgen":
+        return dict(arguments)
+    if extra == "atari":
+        from policyscope.envs.atari import ARGUMENTS
+
+        if set(arguments) <= ARGUMENTS:
+            return {**arguments, "ram": True}
+    return {**arguments, "render_mode": "rgb_array"}
+
+
 def arguments_to_read(
     id: str, arguments: Mapping[str, Any], metrics: Iterable[str]
 ) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Making rows of an environment by its name: its own vector form first, then Gymnasium's."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 
 from policyscope.envs.cartpole import STEP_LIMITS, CartPole
 from policyscope.envs.environment import Environment
-from policyscope.envs.families import family_rows, introduce
+from policyscope.envs.families import arguments_to_draw, family_rows, introduce
 from policyscope.envs.vector import GymnasiumRows
 from policyscope.errors import InvalidInput, MissingExtra, PolicyscopeError, UnknownName
 from policyscope.registry import make_importable
@@ -28,7 +29,7 @@ def make(id: str, rows: int, /, *, processes: bool = False, **arguments: Any) ->
     if rows < 1:
         raise InvalidInput(f"rows is {rows}; expected at least 1.")
     check_id(id)
-    if id in STEP_LIMITS and set(arguments) <= {"sutton_barto_reward"}:
+    if is_vectorized(id, arguments):
         return CartPole(id, rows, **arguments)
     try:
         own = family_rows(id, rows, processes, **arguments)
@@ -42,6 +43,19 @@ def make(id: str, rows: int, /, *, processes: bool = False, **arguments: Any) ->
     except Exception as error:  # its constructor is anybody's code
         how = f" with {arguments}" if arguments else ""
         raise InvalidInput(f"{id} cannot be made{how}: {error}") from error
+
+
+def make_drawable(id: str, rows: int, /, **arguments: Any) -> Environment:
+    """The rows that `make` makes, such that each can be seen (`picture`)."""
+    if is_vectorized(id, arguments):
+        return make(id, rows, **arguments)
+    check_id(id)
+    return make(id, rows, **arguments_to_draw(id, arguments))
+
+
+def is_vectorized(id: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether Gymnasium's vectorised CartPole can play this."""
+    return id in STEP_LIMITS and set(arguments) <= {"sutton_barto_reward"}
 
 
 def most_rows(id: str) -> int:

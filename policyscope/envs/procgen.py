@@ -135,6 +135,9 @@ class Procgen(Environment):
         truncated = ended & (self._elapsed >= self._timeout) & (reward <= 0)
         return Transition(reward.astype(np.float32), ended & ~truncated, truncated)
 
+    def picture(self, row: int) -> UInt8[np.ndarray, "64 64 3"]:
+        return self.observation[row].copy()
+
     def close(self) -> None:
         """Frees the games."""
         self._env.close()

@@ -1,17 +1,17 @@
 """Any Gymnasium environment as rows, through SyncVectorEnv or AsyncVectorEnv."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int, Shaped, UInt8
 
 from policyscope.envs.environment import Environment, Transition, parts_of
-from policyscope.errors import EnvironmentFailed, InvalidInput
+from policyscope.errors import EnvironmentFailed, InvalidInput, MissingExtra, PolicyscopeError
 
 Revision = Callable[[gymnasium.Env[Any, Any], Any], Any]
 """Changes the environment of one row as its argument says; returns what is observed then."""
@@ -22,9 +22,9 @@ REFUSED = "refused"
 
 @dataclass(frozen=True)
 class Refusal:
-    """An InvalidInput as an answer: raised in a row's own process, it would end that process."""
+    """An error as an answer: raised in a row's own process, it would end that process."""
 
-    message: str
+    error: PolicyscopeError
 
 
 Wrapping = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
@@ -64,8 +64,8 @@ class Named(gymnasium.Wrapper[Any, Any, Any, Any]):
         """What `question` answers about this row's environment; a Refusal where it refuses."""
         try:
             return question(self)
-        except InvalidInput as error:
-            return Refusal(str(error))
+        except (InvalidInput, MissingExtra) as error:
+            return Refusal(error)
 
     def _revise(self, revise: Revision, argument: Any) -> Any:
         try:
@@ -83,6 +83,39 @@ def make_row(
     """The environment of one row; a function of the module, so that processes can be handed it."""
     env = gymnasium.make(id, **arguments)
     return Named(wrap(env) if wrap else env, row)
+
+
+def draw(env: gymnasium.Env[Any, Any]) -> UInt8[np.ndarray, "height width 3"]:
+    """What an environment shows where it was made with `render_mode="rgb_array"`."""
+    id = env.spec.id if env.spec else type(env.unwrapped).__name__
+    if env.render_mode != "rgb_array":
+        raise InvalidInput(
+            f"{id} was made with render_mode={env.render_mode!r} and cannot be drawn so. Make it "
+            'with render_mode="rgb_array" (make_drawable does).'
+        )
+    try:
+        image: Any = env.render()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise MissingExtra(
+            f"{id} cannot be drawn: {error}. Run: pip install 'policyscope[frames]'"
+        ) from error
+    except Exception as error:  # its drawing is anybody's code
+        raise InvalidInput(
+            f"{id} cannot be drawn: {error!r}. Without a screen, MuJoCo needs MUJOCO_GL=egl or "
+            "osmesa."
+        ) from error
+    return as_image(id, image)
+
+
+def as_image(id: str, image: Any) -> UInt8[np.ndarray, "height width 3"]:
+    """What an environment drew, if it is a picture."""
+    found = np.asarray(image)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3:
+        raise InvalidInput(
+            f"{id} drew {found.dtype} of shape {list(found.shape)}; expected uint8 "
+            "[height, width, 3]."
+        )
+    return found
 
 
 class GymnasiumRows(Environment):
@@ -138,8 +171,11 @@ class GymnasiumRows(Environment):
         answers = list(self._env.call("ask", question))
         for answer in answers:
             if isinstance(answer, Refusal):
-                raise InvalidInput(answer.message)
+                raise answer.error
         return answers
+
+    def picture(self, row: int) -> UInt8[np.ndarray, "height width 3"]:
+        return self.ask(draw)[row]
 
     def revise(self, revision: Revision, arguments: Mapping[int, Any]) -> None:
         """Changes single rows by other means than a reset, each with its argument.

@@ -1,7 +1,7 @@
 """Everything that is known of each feature of a dictionary, from one recording."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ from policyscope.table import Column, Table
 HISTOGRAM_BINS = 40
 LABEL_STEPS = 200_000
 EFFECT_STATES = 4096
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,40 @@ class Codes:
     episode: Int[np.ndarray, " step"]
     step: Int[np.ndarray, " step"]
 
+    def where_known(self) -> "Codes":
+        """The steps at which every metric is known."""
+        known = np.isfinite(self.metrics).all(axis=1)
+        if known.all():
+            return self
+        return Codes(self.codes[known], self.metrics[known], self.episode[known], self.step[known])
+
+
+def known_metrics(recording: Recording) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The metrics that are known at half the steps or more, and the share known of the others.
+
+    A metric may be NaN where it has no meaning, as the place of a key in a level without one.
+    """
+    names = metric_columns(recording)
+    known = np.zeros(len(names))
+    for metrics in recording.iterate(*names) if names else ():
+        known += [np.isfinite(metric).sum() for metric in metrics]
+    shares = dict(zip(names, (known / max(recording.steps, 1)).tolist(), strict=True))
+    kept = tuple(name for name in names if shares[name] >= MOSTLY)
+    return kept, {name: shares[name] for name in names if name not in kept}
+
 
 def metric_columns(recording: Recording) -> tuple[str, ...]:
     """The metrics that a recording holds."""
     return tuple(spec.name for spec in recording.header.columns if spec.kind == "metric")
 
 
-def stream_codes(recording: Recording, dictionary: Dictionary) -> Iterator[Codes]:
-    """The whole recording as codes, shard by shard; of a map, each feature's strongest position."""
-    names = metric_columns(recording)
+def stream_codes(
+    recording: Recording, dictionary: Dictionary, names: Sequence[str]
+) -> Iterator[Codes]:
+    """The whole recording as codes and the named metrics, shard by shard.
+
+    Of a map, each feature's strongest position.
+    """
     site = str(reads_of(dictionary))
     for activation, episode, step, *metrics in recording.iterate(site, "episode", "step", *names):
         yield Codes(
@@ -195,6 +221,8 @@ class FeatureTable:
     metrics: tuple[str, ...]
     cards: tuple[FeatureCard, ...]
     correlations: Correlations | None = field(default=None, repr=False)
+    left_out: Mapping[str, float] = field(default_factory=dict)
+    """Metrics unknown at most steps, with the share of steps at which they are known."""
 
     def __len__(self) -> int:
         return len(self.cards)
@@ -242,6 +270,8 @@ class FeatureTable:
             f"{self.steps:,} steps in {self.episodes} episodes of {self.recording}; r with 95 % "
             "bootstrap intervals over episodes; labels scored on held-out episodes."
         )
+        for name, share in self.left_out.items():
+            note += f" Left out: {name}, known at {share:.0%} of the steps."
         return Table(f"Features of {self.dictionary.name}", columns, rows, note)
 
     def __str__(self) -> str:
@@ -261,6 +291,7 @@ class FeatureTable:
             "steps": self.steps,
             "episodes": self.episodes,
             "metrics": list(self.metrics),
+            "metrics_left_out": dict(self.left_out),
             "features": [card.to_json(self.recording) for card in self.cards],
         }
 
@@ -289,23 +320,24 @@ def describe(
     """
     if recording.steps == 0:
         raise NotEnoughData(f"Recording {recording.name!r} is empty. Record some steps first.")
-    names = metric_columns(recording)
+    names, left_out = known_metrics(recording)
     statistics, moments = FeatureStatistics(), CollectMoments(names, count=top)
     correlate = Correlate(names) if names else None
     with track(f"Describing {dictionary.name}", 2 * recording.steps, "steps") as progress:
-        for part in stream_codes(recording, dictionary):
+        for part in stream_codes(recording, dictionary, names):
             statistics.update(part.codes)
             moments.update(part.codes, part.metrics, part.episode, part.step)
-            if correlate is not None:
-                correlate.update(part.codes, part.metrics, part.episode)
+            known = part.where_known()
+            if correlate is not None and len(known.codes):
+                correlate.update(known.codes, known.metrics, known.episode)
             progress.advance(len(part.codes))
         summary = statistics.result()
         histogram = Histogram(even_edges(summary.minimum, summary.maximum, HISTOGRAM_BINS))
         sample: list[Codes] = []
-        for part in stream_codes(recording, dictionary):
+        for part in stream_codes(recording, dictionary, names):
             histogram.update(part.codes)
             if sum(len(kept.codes) for kept in sample) < LABEL_STEPS:
-                sample.append(part)
+                sample.append(part.where_known())
             progress.advance(len(part.codes))
     try:
         correlations = correlate.result() if correlate is not None else None
@@ -319,6 +351,7 @@ def describe(
         steps=recording.steps,
         episodes=len(recording.episodes),
         metrics=names,
+        left_out=left_out,
         cards=make_cards(
             dictionary, summary, histogram.result(), moments.result(), correlations, labels, effects
         ),

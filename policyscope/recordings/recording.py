@@ -1,6 +1,6 @@
 """A recording opened for reading: its shards as one table, also while it still grows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -154,15 +154,18 @@ class Recording:
             tuple(shard.column(column, self._mapped) for column in columns) for shard in self.shards
         )
 
-    def episode(self, index: int) -> Mapping[str, Shaped[np.ndarray, "step ..."]]:
+    def episode(
+        self, index: int, columns: Sequence[str] | None = None
+    ) -> Mapping[str, Shaped[np.ndarray, "step ..."]]:
         """All columns of one episode and its `step`, in step order, however many shards it spans.
 
-        An episode that has not ended, or whose recording stopped, gives the steps there are.
+        An episode that has not ended, or whose recording stopped, gives the steps there are. With
+        `columns` only those are read.
         """
         runs = self._runs_of(index)
         return {
             name: _joined([self._run(run, name) for run in runs])
-            for name in (*self.columns, "step")
+            for name in ((*self.columns, "step") if columns is None else columns)
         }
 
     def _runs_of(self, index: int) -> list[int]:
@@ -182,15 +185,18 @@ class Recording:
         values = self.shards[self._run_shards[run]].column(column, self._mapped)
         return values[segment["offset"] : segment["offset"] + segment["length"]]
 
-    def moment(self, moment: Moment) -> Mapping[str, Shaped[np.ndarray, "..."]]:
-        """All columns at one step of one episode."""
+    def moment(
+        self, moment: Moment, columns: Sequence[str] | None = None
+    ) -> Mapping[str, Shaped[np.ndarray, "..."]]:
+        """All columns at one step of one episode; with `columns` only those."""
         if moment.recording.rsplit("/", 1)[-1] != self.name.rsplit("/", 1)[-1]:
             raise InvalidInput(f"{moment} is a moment of another recording than {self.name!r}.")
         for run in self._runs_of(moment.episode):
             place = moment.step - int(self._runs[run]["first_step"])
             if 0 <= place < self._runs[run]["length"]:
-                return {name: self._run(run, name)[place, ...] for name in self.columns}
-        steps = self.episode(moment.episode)["step"]
+                names = self.columns if columns is None else columns
+                return {name: self._run(run, name)[place, ...] for name in names}
+        steps = self.episode(moment.episode, ("step",))["step"]
         raise UnknownName(
             f"No step {moment.step} in episode {moment.episode} of recording {self.name!r}: "
             f"it has steps {int(steps[0])} to {int(steps[-1])}."

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from policyscope.agents.agent import Agent
 from policyscope.agents.sites import SiteInfo
 from policyscope.table import Column, Table
 
-NETWORKS = ("shared", "policy", "value")
+NETWORKS = ("policy", "value", "shared")
 """Those that act or judge; what is only trained with, or never used, is not suggested."""
 
 
@@ -35,6 +36,17 @@ class ModuleInfo:
     """Both empty where acting does not run the module."""
     network: str
     """`policy`, `value`, `shared` …; several joined by + where its parts are of several."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `inspect --json`."""
+        return {
+            "path": self.path,
+            "type": self.type,
+            "parameters": self.parameters,
+            "in": [list(site.shape) for site in self.entering],
+            "out": [list(site.shape) for site in self.leaving],
+            "network": self.network,
+        }
 
 
 def module_tree(agent: Agent, sites: Sequence[SiteInfo]) -> tuple[ModuleInfo, ...]:
@@ -62,7 +74,13 @@ def network_of(agent: Agent, path: str, modules: Iterable[str]) -> str:
 
 
 def tree_table(title: str, modules: Sequence[ModuleInfo], note: str = "") -> Table:
-    """One row per module, its parts indented below it."""
+    """One row per module, its parts indented below it; of what never runs only the top."""
+    run = {module.path for module in modules if module.entering}
+    shown = [
+        module
+        for module in modules
+        if holds(run, module.path) or holds(run, module.path.rpartition(".")[0] or ".")
+    ]
     columns = (
         Column("module", side="left"),
         Column("type", side="left"),
@@ -75,14 +93,19 @@ def tree_table(title: str, modules: Sequence[ModuleInfo], note: str = "") -> Tab
         (
             "  " * module.depth + module.path,
             module.type,
-            " ".join(map(say, module.entering)) or "not run",
-            " ".join(map(say, module.leaving)) or "not run",
+            " ".join(map(say, module.entering)) or ("" if holds(run, module.path) else "not run"),
+            " ".join(map(say, module.leaving)),
             module.parameters or None,
             module.network,
         )
-        for module in modules
+        for module in shown
     )
     return Table(title, columns, rows, note)
+
+
+def holds(run: Collection[str], path: str) -> bool:
+    """Whether a module, or a part of it, is among those that `run`; `.` is the agent."""
+    return path == "." or any(one == path or one.startswith(f"{path}.") for one in run)
 
 
 def say(info: SiteInfo) -> str:
@@ -105,10 +128,11 @@ def suggest_sites(agent: Agent, sites: Sequence[SiteInfo]) -> tuple[Site, ...]:
     if not layers:
         return ()
     seen = {root(info) for info in sites if info.role == "observation"} | {root(layers[0])}
-    candidates = [
-        *last_maps(modules, sites),
-        *(info for network in NETWORKS for info in last_hidden(modules, layers, network)),
-    ]
+    hidden = ("hidden", "observation")
+    outputs = {s.site.path for s in sites if s.site.side == "out" and s.role not in hidden}
+    candidates = last_maps(modules, sites)
+    for network in NETWORKS:
+        candidates += last_hidden(modules, layers, network, outputs)
     kept: dict[Site, SiteInfo] = {}
     for info in candidates:
         is_vector_or_map = len(info.shape) in (1, 3) and info.dtype.startswith(("float", "bfloat"))
@@ -131,25 +155,37 @@ def root(info: SiteInfo) -> Site:
 
 
 def last_hidden(
-    modules: dict[str, nn.Module], layers: Sequence[SiteInfo], network: str
+    modules: dict[str, nn.Module], layers: Sequence[SiteInfo], network: str, outputs: set[str]
 ) -> list[SiteInfo]:
-    """What the last hidden layer of a network reads, and what the layer after it reads."""
+    """What the last hidden layers of a network read, and what the layers after them read."""
     own = [info for info in layers if info.network == network]
-    # Heads side by side, such as mean and width, read the same.
-    heads = [info for info in own if root(info) == root(own[-1])] if own else []
-    if network == "shared":
-        hidden, after = own, following(layers, own[-1:])
-    else:
-        hidden, after = [info for info in own if info not in heads], heads[:1]
-    before = hidden[-1:]
-    # A map that is flattened is suggested as a map.
-    flattens = before and follows_convolution(modules, layers, before[0])
-    return [*([] if flattens else before), *after]
+    found: list[SiteInfo] = []
+    for line in lines_of(own, outputs):
+        # Heads side by side, such as mean and width, read the same.
+        heads = [info for info in line if root(info) == root(line[-1])]
+        hidden, after = [info for info in line if info not in heads], heads[:1]
+        if network == "shared":
+            hidden, after = line, following(layers, line[-1])
+        # A map that is flattened is suggested as a map.
+        if hidden and not follows_convolution(modules, layers, hidden[-1]):
+            found.append(hidden[-1])
+        found += after
+    return found
 
 
-def following(layers: Sequence[SiteInfo], one: Collection[SiteInfo]) -> list[SiteInfo]:
-    """What is reached right after a layer, if anything is."""
-    return [after for before, after in pairwise(layers) if before in one]
+def lines_of(layers: Sequence[SiteInfo], outputs: set[str]) -> list[list[SiteInfo]]:
+    """The layers in lines that end where an output is given: a module may hold two networks."""
+    lines: list[list[SiteInfo]] = [[]]
+    for info in layers:
+        lines[-1].append(info)
+        if info.site.path in outputs:
+            lines.append([])
+    return [line for line in lines if line]
+
+
+def following(layers: Sequence[SiteInfo], one: SiteInfo) -> list[SiteInfo]:
+    """The layer that is reached right after this one, if any is."""
+    return [after for before, after in pairwise(layers) if before is one]
 
 
 def follows_convolution(

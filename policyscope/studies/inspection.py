@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from policyscope.address import Site
 from policyscope.agents.agent import Acted, Agent
 from policyscope.agents.loading import open_agent
 from policyscope.agents.sites import SiteInfo, list_sites
@@ -14,6 +15,7 @@ from policyscope.envs.make import make
 from policyscope.envs.metric import metrics_of
 from policyscope.errors import InvalidInput, PolicyscopeError
 from policyscope.rollouts.observation import as_tensors
+from policyscope.studies.anatomy import ModuleInfo, module_tree, suggest_sites, tree_table
 from policyscope.table import Column, Table
 
 
@@ -33,6 +35,9 @@ class Inspection:
     safe: bool
     assumed: tuple[str, ...] = ()
     """What the agent's file does not say and was taken as usual."""
+    modules: tuple[ModuleInfo, ...] = ()
+    suggested: tuple[Site, ...] = ()
+    """What to record first: around the last hidden layers."""
 
     def table(self) -> Table:
         """One row per site."""
@@ -47,21 +52,35 @@ class Inspection:
             (str(s.site), "×".join(map(str, s.shape)) or "1", s.dtype, s.role, s.network)
             for s in self.sites
         )
-        note = (
+        return Table(f"Sites of {self.name}", columns, rows, self.facts())
+
+    def tree(self) -> Table:
+        """One row per module, indented, with shapes, parameters and networks; what to record."""
+        note = f"{self.facts()}\n{self.advice()}"
+        return tree_table(f"Modules of {self.name}", self.modules, note)
+
+    def facts(self) -> str:
+        """The agent and what it acts in, in one line."""
+        return (
             f"{self.algorithm} · {self.parameters:,} parameters · {self.environment} · observes "
-            f"{self.observation_space} · acts {self.action_space} · "
+            f"{' '.join(self.observation_space.split())} · acts {self.action_space} · "
             f"metrics: {', '.join(self.metrics) or 'none built in'}"
         )
-        return Table(f"Sites of {self.name}", columns, rows, note)
+
+    def advice(self) -> str:
+        """What to record first, as arguments of `record`."""
+        if not self.suggested:
+            return "Every module can be read, as PATH:in and PATH:out."
+        return f"Record these: --site {' '.join(map(str, self.suggested))}"
 
     def __str__(self) -> str:
-        return str(self.table())
+        return str(self.tree())
 
     def __rich__(self) -> Any:
-        return self.table().__rich__()
+        return self.tree().__rich__()
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return self.tree()._repr_html_()
 
     def to_json(self) -> dict[str, Any]:
         """The document of `inspect --json`."""
@@ -77,6 +96,8 @@ class Inspection:
             "metrics": list(self.metrics),
             "safe": self.safe,
             "assumed": list(self.assumed),
+            "modules": [module.to_json() for module in self.modules],
+            "suggested": [str(site) for site in self.suggested],
         }
 
 
@@ -126,6 +147,8 @@ def inspect_in(agent: Agent, environment: Environment) -> Inspection:
         metrics=tuple(metric.name for metric in metrics_of(environment.id)),
         safe=agent.is_safe,
         assumed=agent.assumed,
+        modules=module_tree(agent, sites),
+        suggested=suggest_sites(agent, sites),
     )
 
 

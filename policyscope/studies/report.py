@@ -99,6 +99,7 @@ def contents(study: Study) -> dict[str, Any]:
             name: sections.dictionary_section(results, name, number, names, unit)
             for name, number in numbered.items()
         },
+        "pictures": sections.pictures(study, results),
         "nudges": [sections.nudge_section(*entry) for entry in results.nudges.items()],
         "endings": [(name, ending_color(index)) for index, name in enumerate(names)],
         "units": unit,

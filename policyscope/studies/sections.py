@@ -1,15 +1,18 @@
 """The sections of a report: a study's results as figures and rows, ready for its templates."""
 
+import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from policyscope.address import Moment
 from policyscope.dictionaries.file import read_curves, read_header
 from policyscope.envs.ending import endings_of
 from policyscope.envs.metric import metrics_of
 from policyscope.errors import PolicyscopeError
+from policyscope.recordings.frames import Frames, thumbnail
 from policyscope.recordings.recording import Recording
 from policyscope.studies import charts
 from policyscope.studies.charts import Dose, Estimate, Track, feature_color, signed, spoken
@@ -21,6 +24,11 @@ from policyscope.studies.study import Study
 MOST_CARDS = 64
 """Features of one dictionary that get a card; a page with thousands of them would not open."""
 MOST_CANDIDATES = 12
+MOST_PICTURES = 5
+"""Of one feature."""
+PICTURE_WIDTH = 160
+PICTURE_BYTES = 4 * 2**20
+"""Of all pictures on the page."""
 RETURN_BINS = 20
 CURVE = "change of the mean return (sum of rewards)"
 
@@ -523,6 +531,54 @@ def chosen_metrics(baseline: Mapping[str, Any], unit: Mapping[str, str]) -> list
     """Two metrics to draw: positions before rates, whose unit is 'per' something."""
     known = [metric for metric, values in baseline.items() if values]
     return sorted(known, key=lambda metric: "/" in unit.get(metric, ""))[:2]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Small pictures of top moments, by moment, as the page holds them."""
+
+    by_moment: Mapping[str, str]
+    problem: str = ""
+    """Why stored frames could not be read here."""
+
+    def of(self, facts: Document) -> list[tuple[str, str]]:
+        """The pictures there are of one feature's top moments."""
+        moments = [top["moment"] for top in facts["top"][:MOST_PICTURES]]
+        return [(one, self.by_moment[one]) for one in moments if one in self.by_moment]
+
+
+def pictures(study: Study, results: Results) -> Pictures:
+    """The top moments of the features shown, as far as frames of them were stored and fit in."""
+    stored: dict[str, Frames] = {}
+    found: dict[str, str] = {}
+    left = PICTURE_BYTES
+    try:
+        for moment in shown_moments(results):
+            at = Moment.parse(moment)
+            if at.recording not in stored:
+                folder = study.directory / "recordings" / at.recording
+                stored[at.recording] = Frames.open(folder)
+            if (at.episode, at.step) in stored[at.recording]:
+                image = stored[at.recording].frame(at.episode, at.step)
+                data = base64.b64encode(thumbnail(image, PICTURE_WIDTH)).decode()
+                left -= len(data)
+                if left < 0:
+                    break
+                found[moment] = f"data:image/webp;base64,{data}"
+    except PolicyscopeError as error:
+        return Pictures(found, str(error))
+    return Pictures(found)
+
+
+def shown_moments(results: Results) -> list[str]:
+    """The top moments of every feature that gets a card, each once."""
+    moments: dict[str, None] = {}
+    for name, table in results.features.items():
+        shown = set(shown_features(table, results.sweeps.get(name))[:MOST_CARDS])
+        for facts in table["features"]:
+            if facts["index"] in shown:
+                moments |= dict.fromkeys(top["moment"] for top in facts["top"][:MOST_PICTURES])
+    return list(moments)
 
 
 # --- the nudge -----------------------------------------------------------------------------------

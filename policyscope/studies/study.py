@@ -15,6 +15,7 @@ Every verb is a plain function elsewhere; here it knows where its inputs lie and
 
 import errno
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from policyscope.dictionaries.relu import ReLU
 from policyscope.document import check_place, read_document, write_document
 from policyscope.envs.environment import Environment
 from policyscope.envs.families import arguments_to_read
-from policyscope.envs.make import check_id, make, most_rows
+from policyscope.envs.make import check_id, make, make_drawable, most_rows
 from policyscope.envs.metric import Metric, find_metrics, metrics_of
 from policyscope.errors import CorruptFile, DiskFull, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.experiments.compare import Comparison, Performance, compare, evaluate
@@ -45,10 +46,12 @@ from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
 from policyscope.experiments.sweep import Sweep, sweep
 from policyscope.features.describe import FeatureTable, describe
 from policyscope.interventions.intervention import Intervention
+from policyscope.recordings.frames import Frames
 from policyscope.recordings.lock import WriterLock
 from policyscope.recordings.recording import Recording
 from policyscope.rollouts.observation import States, sample_states
 from policyscope.rollouts.record import DType, default_rows, record_rollout
+from policyscope.rollouts.replay import record_frames
 from policyscope.rollouts.seeds import episode_seeds
 from policyscope.scores.score import Score, score
 from policyscope.studies.fitting import (
@@ -61,12 +64,18 @@ from policyscope.studies.fitting import (
 )
 from policyscope.studies.inspection import Inspection, inspect_in
 from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from policyscope.studies.trust import check_trusted, mark
 
 if TYPE_CHECKING:
     import policyscope.studies.report
 
 AGENT_FOLDER = "agent"
 AGREEMENT_STATES = 4096
+RESULTS = {
+    "features": ("features.json", "score.json"),
+    "experiments": ("sweep.json", "nudge.json"),
+}
+"""What is kept about one dictionary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +159,7 @@ class Study:
         }
         manifest = Manifest(facts, {"id": where, "arguments": arguments}, seed)
         write_manifest(folder, manifest)
+        mark(manifest)
         return cls(folder, manifest, opened)
 
     @classmethod
@@ -158,20 +168,20 @@ class Study:
     ) -> "Study":
         """The study in `directory`; an `agent` that came from Python must be given again.
 
-        A study may come from somebody else. So what its manifest says is not trusted: a function
-        that makes the agent is looked for in the current folder only, and files that can run code
-        are refused, unless `trust` is given here.
+        A study may come from somebody else. So one that names code and was not made here, and files
+        that can run code, are refused unless `trust` is given.
         Raises UnknownName, CorruptFile, NewerFormat, or InvalidInput where the agent has changed.
         """
         folder = Path(directory)
         manifest = read_manifest(folder)
         facts = manifest.agent
+        if not trust:
+            check_trusted(folder, manifest)
         if agent is None:
             if facts["file"]:
                 agent = open_copy(facts["reopen"], folder / facts["file"], trust=trust)
             elif facts["spec"]:
-                place = Path(facts["folder"]) if trust else Path.cwd()
-                agent = open_agent(facts["spec"], folder=place, trust=trust)
+                agent = open_agent(facts["spec"], folder=Path(facts["folder"]), trust=trust)
             else:
                 raise InvalidInput(
                     f"The agent of {folder} was given as a Python object. "
@@ -213,6 +223,10 @@ class Study:
             [metric.name for metric in metrics],
         )
         return lambda rows: make(self.environment_id, min(rows, limit), **arguments)
+
+    def make_drawable(self, rows: int) -> Environment:
+        """Copies of the study's environment that can be seen."""
+        return make_drawable(self.environment_id, rows, **self.manifest.environment["arguments"])
 
     def introduce(self) -> None:
         """Tells the agent the spaces of its environment, where that can be made here.
@@ -264,7 +278,10 @@ class Study:
             return name
         if name not in self.dictionaries():
             raise UnknownName.among("dictionary", name, self.dictionaries())
-        return load(self.directory / "dictionaries" / name)
+        found = load(self.directory / "dictionaries" / name)
+        # Its place says what it is called; a header from elsewhere may say anything.
+        found.name = name
+        return found
 
     def notes(self, name: str) -> dict[str, Any]:
         """What the fit of a dictionary wrote down: its seeds, held-out episodes and recording."""
@@ -304,7 +321,8 @@ class Study:
             rows = min(default_rows(steps, episodes), most_rows(self.environment_id))
         record_rollout(
             self.agent,
-            self.maker(known, rows),
+            # A recording goes on with the rows it has, however many are worth making today.
+            self.maker(known, sys.maxsize if resume else rows),
             self.directory / "recordings" / name,
             sites=[Site.parse(site) for site in sites],
             metrics=known,
@@ -318,6 +336,32 @@ class Study:
             about_agent={"spec": self.manifest.agent["spec"]},
         )
         return self.recording(name)
+
+    def frames(
+        self,
+        *,
+        recording: str | None = None,
+        episodes: Sequence[int] | None = None,
+        dictionary: str | None = None,
+        moments: Sequence[str] | None = None,
+        every: int = 1,
+    ) -> Frames:
+        """Stores pictures of recorded steps; see `record_frames`.
+
+        `dictionary` adds the top moments of its features, which a report then shows.
+        """
+        wanted = [Moment.parse(moment) for moment in moments or ()]
+        if dictionary is not None:
+            wanted += self.top_moments(dictionary)
+        if recording is None and wanted:
+            recording = wanted[0].recording
+        return record_frames(
+            self.recording(recording),
+            self.make_drawable,
+            episodes=episodes,
+            moments=None if moments is None and dictionary is None else wanted,
+            every=every,
+        )
 
     def fit(
         self,
@@ -398,6 +442,7 @@ class Study:
                 }
                 folder = self.directory / "dictionaries" / fitted.name
                 save(choice.best.fitted, folder, notes=notes)
+                self.forget(fitted.name)
             sizes = compare_choices(choices, samples)
             if sizes is not None:
                 document = {"reads": str(read), "writes": str(write), **sizes.to_json()}
@@ -580,6 +625,18 @@ class Study:
             recording = self.notes(dictionary.name).get("recording")
         return self.recording(recording)
 
+    def top_moments(self, dictionary: str) -> list[Moment]:
+        """The moments at which the features of a dictionary fire most, as `features` found them."""
+        name = self.dictionary(dictionary).name
+        known = self.result("features", name, "features.json")
+        if known is None:
+            raise InvalidInput(
+                f"Nobody has looked at the features of {name!r} yet. Run: "
+                f"policyscope features {self.directory} {name}"
+            )
+        found = {top["moment"] for card in known["features"] for top in card["top"]}
+        return sorted(map(Moment.parse, found))
+
     def chosen(self, dictionary: Dictionary, features: Sequence[int] | None) -> list[Feature]:
         """The features asked for; by default those that fire at all."""
         if features is not None:
@@ -595,6 +652,12 @@ class Study:
         if not self.recordings():
             return None
         return sample_states(self.source_of(dictionary, None), AGREEMENT_STATES, seed=seed)
+
+    def forget(self, dictionary: str) -> None:
+        """Removes what was found about a dictionary of this name that is there no more."""
+        for part, names in RESULTS.items():
+            for name in names:
+                (self.directory / part / dictionary / name).unlink(missing_ok=True)
 
     def keep(self, document: Mapping[str, Any], *parts: str) -> None:
         """Keeps a result as a JSON file below the study."""

@@ -94,6 +94,16 @@ class AgentContract:
                 assert torch.equal(output[rows], expected.outputs[name][rows]), name
             np.testing.assert_array_equal(mixed.action[rows], expected.action[rows])
 
+    def test_it_acts_the_same_while_gradients_are_recorded(self) -> None:
+        """Effects of features are gradients of its outputs."""
+        agent, observation = self.make(), self.observations(self.rows)
+        with torch.no_grad():
+            plain = agent.act(observation, agent.initial_state(self.rows), None)
+        agent.module.requires_grad_(True)
+        with torch.enable_grad():
+            recorded = agent.act(observation, agent.initial_state(self.rows), None)
+        np.testing.assert_array_equal(plain.action, recorded.action)
+
     def test_every_listed_site_is_readable(self) -> None:
         """The list says where, in which shape and of what type, and it is true."""
         agent, observation = self.make(), self.observations(self.rows)

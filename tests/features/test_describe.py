@@ -15,6 +15,7 @@ from policyscope.envs.make import make
 from policyscope.envs.metric import find_metrics
 from policyscope.errors import NotEnoughData, UnknownName
 from policyscope.features.describe import (
+    Codes,
     FeatureTable,
     describe,
     encode,
@@ -199,3 +200,13 @@ def test_of_a_map_each_feature_has_its_strongest_position() -> None:
     maps = torch.randn(5, 4, 2, 3, generator=torch.Generator().manual_seed(0)).numpy()
     codes = encode(features(UNITS, UNITS, reads="conv:out", writes="conv:out"), maps)
     np.testing.assert_allclose(codes, np.maximum(maps, 0).max((2, 3)))
+
+
+def test_a_metric_that_is_not_always_known_is_used_where_it_is() -> None:
+    part = Codes(
+        codes=np.arange(4.0)[:, None],
+        metrics=np.array([[1.0], [np.nan], [3.0], [4.0]]),
+        episode=np.zeros(4, np.int64),
+        step=np.arange(4),
+    )
+    np.testing.assert_array_equal(part.where_known().codes[:, 0], [0, 2, 3])

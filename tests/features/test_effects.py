@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from policyscope.agents.actions import within
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Acted, Agent
+from policyscope.agents.spaces import Box
 from policyscope.dictionaries.relu import ReLU
 from policyscope.features import effects
 from policyscope.features.effects import ActionEffects, action_effects, episode_interval
@@ -134,6 +136,22 @@ class Recurrent(TorchAgent):
 
     def initial_state(self, rows: int) -> Any:
         return torch.zeros(rows)
+
+
+class Continuous(TorchAgent):
+    """Acts with its mean, as close to it as the bounds allow."""
+
+    def act(self, observation: Tensor, state: Any, noise: Any) -> Acted:
+        mean = super().act(observation, state, noise).outputs["logits"]
+        bounds = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
+        return Acted(within(mean, Box((2,), *bounds), is_scaled=False), {"mean": mean})
+
+
+def test_continuous_actions_have_effects_on_their_mean() -> None:
+    result = found(Continuous(LINEAR.module))
+    assert result.output == "mean"
+    np.testing.assert_array_equal(result.direct, found().direct)
+    np.testing.assert_array_equal(result.measured, found().measured)
 
 
 @pytest.mark.parametrize("kind", [Speechless, Recurrent])

@@ -320,3 +320,23 @@ def test_reads_that_are_overwritten_in_place_are_copied_also_when_resuming(play:
     assert (whole["0:out"] < 0).any()
     rest = play([], 1, agent=agent(), reads=reads, starts=[Start(JOBS[0], 5)])
     np.testing.assert_array_equal(rest["0:out"], whole["0:out"][5:])
+
+
+class Told(TorchAgent):
+    """Remembers which spaces it was told of, and acts only then."""
+
+    spaces: tuple[Any, Any] | None = None
+
+    def bind(self, observation_space: Any, action_space: Any) -> None:
+        self.spaces = observation_space, action_space
+
+    def initial_state(self, rows: int) -> Any:
+        assert self.spaces is not None
+        return super().initial_state(rows)
+
+
+def test_an_agent_knows_the_spaces_before_it_acts(play: Any) -> None:
+    agent = Told(counting_agent().module)
+    play([Job(0, 3)], agent=agent)
+    environment = play.environment
+    assert agent.spaces == (environment.observation_space, environment.action_space)

@@ -30,6 +30,20 @@ def test_study_opens_as_it_was_made(agent_file: Path, tmp_path: Path) -> None:
     assert repr(found).endswith("tiny in CartPole-v1, 0 recordings, 0 dictionaries)")
 
 
+def test_an_opened_study_tells_its_agent_the_spaces(study: Path, monkeypatch) -> None:
+    """Effects of features need no acting, and yet the agent that a rollout would have."""
+    told: list[str] = []
+    monkeypatch.setattr(TorchAgent, "bind", lambda agent, *spaces: told.append(str(spaces[1])))
+    Study.open(study)
+    assert told == ["Discrete(2)"]
+
+
+def test_a_study_opens_where_its_environment_cannot_be_made(study: Path) -> None:
+    path = study / "study.json"
+    path.write_text(path.read_text("utf-8").replace("CartPole-v1", "Nowhere-v1"), "utf-8")
+    assert Study.open(study).recordings() == ["main"]
+
+
 def test_study_outlives_the_file_its_agent_came_from(agent_file: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine.safetensors"
     shutil.copyfile(agent_file, source)
@@ -157,25 +171,61 @@ def test_report_is_a_verb_of_the_study(opened: Study, tmp_path: Path) -> None:
     assert opened.report(tmp_path / "r.html").path.exists()
 
 
-def test_a_study_from_elsewhere_runs_no_code_of_its_own(tmp_path, monkeypatch, agent_file):
-    """A manifest can name a function, or a way to open files; neither is believed."""
+PLANTED = "import pathlib\npathlib.Path({ran!r}).touch()\ndef make():\n    raise SystemExit\n"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"agent": {"spec": "planted:make", "file": None}},
+        {"agent": {"spec": "platform:platform", "file": None}},
+        {"agent": {"file": "agent/x", "reopen": "planted:{}"}},
+        {"environment": {"id": "planted:CartPole-v1", "arguments": {}}},
+    ],
+    ids=["function", "library", "reopen", "environment"],
+)
+def test_a_study_from_elsewhere_runs_no_code_of_its_own(tmp_path, monkeypatch, agent_file, planted):
+    """What a manifest names is not believed, not even from inside the study's own folder."""
+    study = Study.create(tmp_path / "study", agent=str(agent_file))
+    ran = tmp_path / "ran"
+    (study.directory / "planted.py").write_text(PLANTED.format(ran=str(ran)))
+    path = study.directory / "study.json"
+    facts = json.loads(path.read_text())
+    for part, changes in planted.items():
+        facts[part] |= {**changes, **({"folder": str(study.directory)} if part == "agent" else {})}
+    path.write_text(json.dumps(facts))
+    monkeypatch.chdir(study.directory)
+    with pytest.raises(PolicyscopeError, match=r"was not made here|is not how a copy"):
+        Study.open(study.directory)
+    assert not ran.exists()
+
+
+def test_a_study_made_here_opens_from_any_folder(tmp_path, monkeypatch):
     home, away = tmp_path / "home", tmp_path / "away"
     home.mkdir()
     away.mkdir()
-    (home / "planted_maker.py").write_text(
-        "import pathlib\npathlib.Path('ran').touch()\ndef make():\n    raise SystemExit\n"
+    (home / "maker_of_mine.py").write_text(
+        "from policyscope.agents.architectures import MLP\n"
+        "import torch\n"
+        "def make():\n    torch.manual_seed(0)\n    return MLP([4, 8, 2])\n"
     )
-    study = Study.create(tmp_path / "study", agent=str(agent_file))
-    path = study.directory / "study.json"
-    facts = json.loads(path.read_text())
-    facts["agent"] |= {"spec": "planted_maker:make", "folder": str(home), "file": None}
-    path.write_text(json.dumps(facts))
+    monkeypatch.chdir(home)
+    study = Study.create(tmp_path / "study", agent="maker_of_mine:make", env="CartPole-v1")
     monkeypatch.chdir(away)
-    with pytest.raises(PolicyscopeError):
-        Study.open(study.directory)
-    facts["agent"] |= {"file": "agent/x", "reopen": "planted_maker:{}"}
-    path.write_text(json.dumps(facts))
-    monkeypatch.syspath_prepend(str(home))
-    with pytest.raises(PolicyscopeError, match="is not how a copy of an agent is opened"):
-        Study.open(study.directory)
-    assert not (away / "ran").exists()
+    assert Study.open(study.directory).agent.fingerprint() == study.agent.fingerprint()
+
+
+def test_a_dictionary_is_called_what_its_folder_is_called(opened: Study, tmp_path: Path) -> None:
+    header = opened.directory / "dictionaries" / LAYER / "dictionary.json"
+    facts = json.loads(header.read_text())
+    facts["facts"]["name"] = "../../../outside"
+    header.write_text(json.dumps(facts))
+    assert opened.dictionary(LAYER).name == LAYER
+
+
+def test_what_was_known_of_a_dictionary_goes_with_it(opened: Study) -> None:
+    opened.features(LAYER)
+    kept = opened.directory / "features" / LAYER / "features.json"
+    assert kept.exists()
+    opened.fit(ReLU(width=3), reads="fc2:in", writes="fc3:in", name=LAYER, seeds=1, epochs=1)
+    assert not kept.exists()

@@ -15,6 +15,7 @@ from policyscope.experiments.push import find_nudge
 from policyscope.experiments.sweep import sweep
 from policyscope.features.describe import describe
 from policyscope.rollouts.record import record_rollout
+from policyscope.rollouts.replay import record_frames
 from policyscope.scores.score import score
 from policyscope.studies.inspection import inspect as inspect_agent
 from policyscope.studies.report import write_report
@@ -49,6 +50,7 @@ class Verb:
 
 VERBS = [
     Verb("record", record_rollout, study_only=frozenset({"name"})),
+    Verb("frames", record_frames, study_only=frozenset({"dictionary"})),
     Verb(
         "fit",
         fit,

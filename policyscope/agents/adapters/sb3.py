@@ -132,6 +132,9 @@ class Sb3Agent(Agent):
         shared = is_critical and separate_extractor(self.module) is None
         return network_of(path, is_shared=shared)
 
+    def preprocessing(self) -> bytes:
+        return b"" if self.normalization is None else self.normalization.as_bytes()
+
     def bind(
         self, observation_space: Any, action_space: Any, *, time_limit: int | None = None
     ) -> None:

@@ -133,7 +133,7 @@ def append_to_lists(network: NatureCNN, steps: int) -> int:
         for path, to in heard.items()
     ]
     for step in range(steps):
-        observation = environment.observation.copy()
+        observation = np.array(environment.observation)
         seen.append(observation)
         with torch.no_grad():
             logits = network(torch.from_numpy(observation))

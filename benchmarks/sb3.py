@@ -22,6 +22,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_PROGRESS", "1")
 
+import gymnasium
 import torch
 from torch import nn
 
@@ -112,7 +113,7 @@ def record_to_disk(agent: Agent, entry: Entry, steps: int) -> int:
 
 def player(library: Any, entry: Entry, steps: int) -> Callable[[], int]:
     """What plays the agent as SB3's documentation does: reset, predict, step."""
-    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import DummyVecEnv
 
     model = load(library, entry)
     statistics = entry.checkpoint.with_name("vecnormalize.pkl")
@@ -121,7 +122,9 @@ def player(library: Any, entry: Entry, steps: int) -> Callable[[], int]:
     is_deterministic = entry.algorithm == "DQN"
 
     def play() -> int:
-        environment = make_vec_env(entry.environment, n_envs=ROWS, seed=0)
+        # Without the drawing and monitoring that make_vec_env adds.
+        environment = DummyVecEnv([lambda: gymnasium.make(entry.environment)] * ROWS)
+        environment.seed(0)
         if normalization is not None:
             environment = normalized(environment, normalization)
         observation = environment.reset()
@@ -136,11 +139,9 @@ def player(library: Any, entry: Entry, steps: int) -> Callable[[], int]:
 
 def load(library: Any, entry: Entry) -> Any:
     """SB3's own model with the weights of the zip, of which nothing is unpickled."""
-    from stable_baselines3.common.env_util import make_vec_env
-
     model = getattr(library, entry.algorithm)(
         "MlpPolicy",
-        make_vec_env(entry.environment),
+        gymnasium.make(entry.environment),
         policy_kwargs={"net_arch": list(entry.widths), "activation_fn": entry.activation},
         device="cpu",
         **({"buffer_size": 1} if entry.algorithm == "DQN" else {}),

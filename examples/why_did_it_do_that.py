@@ -21,10 +21,12 @@ print(f"Episode {episode.index}: {episode.length} steps, {episode.ending}\n")
 active = codes.encode(torch.tensor(steps["fc2:in"]))
 effect = torch.tensor([card.direct_effect for card in table.cards])  # [feature, action]
 for step in range(max(0, episode.length - 8), episode.length):
-    # What each feature adds to "push right" rather than "push left".
+    # What each feature adds to the logit of right over that of left.
     push = active[step] * (effect[:, 1] - effect[:, 0])
-    most = int(push.abs().argmax())
+    went_right = int(steps["action"][step]) == 1
+    toward = push if went_right else -push  # what speaks for the action that was taken
+    most = int(toward.argmax())
     label = table[most].label
     said = label.text if label else "unlabelled"
-    chosen = ("left", "right")[int(steps["action"][step])]
-    print(f"step {step:3d}  pushed {chosen:5}  because #{most} “{said}” adds {push[most]:+.2f}")
+    chosen = "right" if went_right else "left"
+    print(f"step {step:3d}  pushed {chosen:5}  because #{most} “{said}” adds {toward[most]:+.2f}")

@@ -188,7 +188,7 @@ def test_inspecting_in_a_foreign_environment_is_refused(command, agent_file: Pat
         (("record", "--site", "fc2:in", "--name", "n", "--steps", "0"), "steps is 0;"),
         (("record", "--site", "fc2:in", "--name", "n", "--steps", "-5"), "steps is -5;"),
         (("record", "--site", "fc2:in", "--name", "n", "--episodes", "0"), "episodes is 0;"),
-        (("record", "--site", "fc2:in", "--name", "n"), "either steps or episodes"),
+        (("record", "--site", "fc2:in", "--name", "n"), "steps (--steps N) or episodes"),
         (
             ("record", "--site", "fc2:in", "--name", "n", "--steps", "9", "--rows", "0"),
             "rows is 0; expected at least 1.",

@@ -64,6 +64,28 @@ def test_record(command, study: Path) -> None:
     assert whole.document["episodes"] == 3
 
 
+def test_frames(command, study: Path) -> None:
+    pytest.importorskip("PIL", reason="needs the extra [frames]")
+    pytest.importorskip("pygame", reason="needs the extra [frames]")
+    words = ("--recording", "main", "--episode", 0, 1, "--every", 5, "--json")
+    found = command("frames", study, *words).document
+    assert found.keys() == {"sheets", "frames", "bytes"}
+    assert found["sheets"] == 2
+    assert (
+        "Run: policyscope features"
+        in command("frames", study, "--dictionary", "layer2/k4").complaint
+    )
+    cards = command("features", study, "layer2/k4", "--json").document["features"]
+    moments = {top["moment"] for card in cards for top in card["top"]}
+    top = command("frames", study, "--dictionary", "layer2/k4", "--json").document
+    assert found["frames"] < top["frames"] <= found["frames"] + len(moments)
+    more = ("--moment", "main/ep0@1", "--json")
+    assert command("frames", study, *more).document["frames"] == top["frames"] + 1
+    page = Path(command("report", study, "--json").document["file"]).read_text("utf-8")
+    shown = re.findall(r'<img src="data:image/webp;base64,[^"]+" alt="What (\S+) looks', page)
+    assert set(shown) == moments
+
+
 def test_fit(command, study: Path) -> None:
     where = ("--reads", "fc2:in", "--writes", "fc3:in", "--name", "mine", "--recording", "main")
     kind = ("relu", "--width", 4, "--penalty", "1e-4", "--epochs", 2, "--seeds", 2, "--json")

@@ -52,28 +52,31 @@ def with_leaf(value: Any, index: int, new: Tensor) -> Any:
     return rebuild(value)
 
 
-def rows_first(module: nn.Module, tensor: Tensor) -> Tensor:
-    """An activation of `module` with its row axis first.
+def rows_first(module: nn.Module, tensor: Tensor, index: int) -> Tensor:
+    """Tensor number `index` of what `module` takes or gives, with its row axis first.
 
     torch's recurrent modules put the sequence, or the layers, before the rows; there is one step
     and usually one layer, so that axis of length one is left out.
     """
-    if not is_sequence_first(module) or tensor.dim() != 3:
+    if not are_rows_second(module, index) or tensor.dim() != 3:
         return tensor
     turned = tensor.movedim(1, 0)
     return turned.squeeze(1) if turned.shape[1] == 1 else turned
 
 
-def as_module_has_it(module: nn.Module, tensor: Tensor, like: Tensor) -> Tensor:
+def as_module_has_it(module: nn.Module, tensor: Tensor, like: Tensor, index: int) -> Tensor:
     """Undoes `rows_first`, for an activation shaped as `like` was."""
-    if not is_sequence_first(module) or like.dim() != 3:
+    if not are_rows_second(module, index) or like.dim() != 3:
         return tensor
     return (tensor if tensor.dim() == 3 else tensor.unsqueeze(1)).movedim(0, 1)
 
 
-def is_sequence_first(module: nn.Module) -> bool:
-    """Whether `module` is a recurrent one whose row axis is the second."""
-    return isinstance(module, nn.RNNBase) and not module.batch_first
+def are_rows_second(module: nn.Module, index: int) -> bool:
+    """Whether tensor number `index` of what `module` takes or gives has its rows second.
+
+    `batch_first` speaks of the sequence, tensor 0, alone; a state is [layer, row, unit] always.
+    """
+    return isinstance(module, nn.RNNBase) and (index > 0 or not module.batch_first)
 
 
 def check_sites(module: nn.Module, sites: Iterable[Site]) -> None:
@@ -196,11 +199,12 @@ class Hooks:
             tensors = leaves(value)
             index = self._index(site, len(tensors))
             inside = tensors[index]
-            tensor = rows_first(module, inside)
+            tensor = rows_first(module, inside, index)
             if site in self.edits:
                 edited = self.edits[site](tensor, self.values)
                 if edited is not tensor:
-                    value = with_leaf(value, index, as_module_has_it(module, edited, inside))
+                    new = as_module_has_it(module, edited, inside, index)
+                    value = with_leaf(value, index, new)
                     tensor, changed = edited, True
             if site in self.reads:
                 self._keep(site, tensor)

@@ -1,7 +1,8 @@
 """Random numbers that have an address instead of a place in a stream.
 
-The numbers of one step of one episode depend only on (run seed, episode seed, step), never on how
-many rows act beside it, in which order, or on which machine. Two conditions that play the same
+The numbers of one step of one episode depend only on (run seed, episode seed, step, how often the
+agent drew before in that step), never on how many rows act beside it, in which order, or on which
+machine. Two conditions that play the same
 episode seed therefore meet the same action noise, which is what makes their comparison paired.
 
 Generator: Philox4x32-10, counter-based. Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as
@@ -17,11 +18,15 @@ import torch
 from jaxtyping import Float, Int, UInt32
 from torch import Tensor
 
+from policyscope.errors import InvalidInput
+
 MULTIPLIER = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
+DRAW_BITS = 16
+"""The counter's first word: the number of the draw in its step, above the number of the call."""
 LOW_FIRST = int(sys.byteorder == "big")
 
 
@@ -30,7 +35,7 @@ class Noise(Protocol):
     """Where an agent that samples its actions takes its randomness from."""
 
     def uniform(self, count: int) -> Float[Tensor, "row count"]:
-        """`count` numbers in (0, 1) for every row at the present step."""
+        """`count` numbers in (0, 1) for every row at the present step; each call gives others."""
         ...
 
 
@@ -62,10 +67,20 @@ def uniform_at(
     episode_seed: Int[np.ndarray, "..."],
     step: Int[np.ndarray, "..."],
     count: int,
+    draw: int = 0,
 ) -> Float[np.ndarray, "... count"]:
-    """`count` numbers in (0, 1) for every (episode seed, step), which broadcast; float32."""
+    """`count` numbers in (0, 1) for every (episode seed, step), which broadcast; float32.
+
+    Each `draw` of a step has numbers of its own.
+    """
     lane = np.broadcast_shapes(episode_seed.shape, step.shape)
     calls = -(-count // 4)
+    most = 1 << DRAW_BITS
+    if calls > most or draw >= most:
+        raise InvalidInput(
+            f"Draw {draw + 1} of a step asks for {count} random numbers. "
+            f"An agent may draw {most} times per step, and {4 * most} numbers each time."
+        )
     words = np.empty((4, calls, *lane), np.uint32)
     episode = np.broadcast_to(episode_seed, lane).astype(np.uint64)
     counter = np.empty((4, *lane), np.uint32)
@@ -74,7 +89,7 @@ def uniform_at(
     counter[3] = episode >> HIGH
     key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
     for call in range(calls):
-        counter[0] = call
+        counter[0] = draw << DRAW_BITS | call
         words[:, call] = philox(counter, key)
     flat = to_unit(words).swapaxes(0, 1).reshape(calls * 4, *lane)[:count]
     return np.ascontiguousarray(np.moveaxis(flat, 0, -1))
@@ -84,6 +99,10 @@ def to_unit(words: UInt32[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Random words as numbers strictly between 0 and 1, float32, so that log is always finite."""
     # 23 bits and a half fill the 24 of a float32: no sum is rounded, and none reaches 1.
     return ((words >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
+
+
+Draw = tuple[int, int]
+"""Which draw of its step, and how many numbers it asks for."""
 
 
 class AddressedNoise:
@@ -100,10 +119,11 @@ class AddressedNoise:
         self.tick = 0
         self._episode_seed = np.zeros(rows, np.int64)
         self._step = np.zeros(rows, np.int64)
-        self._blocks: dict[int, np.ndarray] = {}
-        self._tensors: dict[int, Tensor] = {}
+        self._draw = 0
+        self._blocks: dict[Draw, np.ndarray] = {}
+        self._tensors: dict[Draw, Tensor] = {}
         self._expected: dict[int, int] = {}
-        self._beginnings: dict[int, np.ndarray] = {}
+        self._beginnings: dict[Draw, np.ndarray] = {}
 
     def begin(
         self,
@@ -123,41 +143,50 @@ class AddressedNoise:
         if not self._expected.keys() >= set(seeds):
             self._expect([*seeds, *soon()])
         which = [self._expected[seed] for seed in seeds]
-        for count, block in self._blocks.items():
-            block[self.tick :, rows] = self._beginnings[count][: self.ahead - self.tick, which]
+        for draw, block in self._blocks.items():
+            block[self.tick :, rows] = self._beginnings[draw][: self.ahead - self.tick, which]
 
     def _expect(self, seeds: Iterable[int]) -> None:
         self._expected = {seed: index for index, seed in enumerate(dict.fromkeys(seeds))}
         expected, steps = np.array(list(self._expected)), np.arange(self.ahead)[:, None]
-        for count in self._blocks:
-            self._beginnings[count] = uniform_at(self.seed, expected, steps, count)
+        for draw, count in self._blocks:
+            self._beginnings[draw, count] = uniform_at(self.seed, expected, steps, count, draw)
 
     def advance(self) -> None:
         """Goes to the next step in every row."""
+        self.rewind()
         self._step += 1
         self.tick += 1
         if self.tick == self.ahead:
             self.tick = 0
-            for count in self._blocks:
-                self._fill(count)
+            for draw in self._blocks:
+                self._fill(draw)
+
+    def rewind(self) -> None:
+        """Begins the draws of this step again, so that acting once more meets the same numbers."""
+        self._draw = 0
 
     def keep(self, rows: Int[np.ndarray, " kept"]) -> None:
         """Forgets all rows but these."""
         self._episode_seed, self._step = self._episode_seed[rows], self._step[rows]
-        for count, block in self._blocks.items():
-            self._blocks[count] = np.ascontiguousarray(block[:, rows])
-            self._tensors[count] = torch.from_numpy(self._blocks[count])
+        for draw, block in self._blocks.items():
+            self._blocks[draw] = np.ascontiguousarray(block[:, rows])
+            self._tensors[draw] = torch.from_numpy(self._blocks[draw])
 
     def uniform(self, count: int) -> Float[Tensor, "row count"]:
-        """`count` numbers in (0, 1) for every row at its present step."""
-        if count not in self._blocks:
+        """`count` numbers in (0, 1) for every row at its present step; each call gives others."""
+        draw = (self._draw, count)
+        self._draw += 1
+        if draw not in self._blocks:
             shape = (self.ahead, len(self._step), count)
-            self._blocks[count] = np.empty(shape, np.float32)
-            self._tensors[count] = torch.from_numpy(self._blocks[count])
-            self._fill(count)
+            self._blocks[draw] = np.empty(shape, np.float32)
+            self._tensors[draw] = torch.from_numpy(self._blocks[draw])
+            self._fill(draw)
             self._expected.clear()
-        return self._tensors[count][self.tick]
+        return self._tensors[draw][self.tick]
 
-    def _fill(self, count: int) -> None:
+    def _fill(self, draw: Draw) -> None:
+        number, count = draw
         steps = self._step + np.arange(self.ahead - self.tick)[:, None]
-        self._blocks[count][self.tick :] = uniform_at(self.seed, self._episode_seed, steps, count)
+        numbers = uniform_at(self.seed, self._episode_seed, steps, count, number)
+        self._blocks[draw][self.tick :] = numbers

@@ -48,7 +48,7 @@ def list_sites(agent: Agent, observation: Any) -> list[SiteInfo]:
     handles = []
 
     def rows(module: nn.Module, value: Any) -> list[Tensor]:
-        return [rows_first(module, tensor) for tensor in leaves(value)]
+        return [rows_first(module, leaf, index) for index, leaf in enumerate(leaves(value))]
 
     def listen(path: str, module: nn.Module) -> None:
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:

@@ -3,7 +3,6 @@
 0 is done, 1 could not do it, 2 wrong usage, 130 interrupted.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -29,9 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, and returns its exit code."""
     from policyscope.errors import PolicyscopeError
 
-    # Threads that wait for work must not spin: on a busy machine of two cores the quick
-    # demonstration took 85 CPU seconds with spinning, 11 without.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return answer(words)
@@ -46,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"policyscope: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        next_step = " Go on with --resume." if words[:1] == ["record"] else ""
         print(
-            "\npolicyscope: stopped. Everything committed before is kept; "
-            "a recording goes on with --resume.",
+            f"\npolicyscope: stopped. Everything committed before is kept.{next_step}",
             file=sys.stderr,
         )
         return 130

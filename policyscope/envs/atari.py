@@ -6,7 +6,8 @@
 
 Rewards are the game's own: clipping is for training, and a clipped return is no score. The C++
 environment resets single rows with seeds of their own, so an episode is the same alone and among
-others; it only cannot show the console's memory, which is what `emulator.py` is for.
+others; it only cannot show the console's memory, which is what `emulator.py` is for. Consoles take
+seeds below 2**31 - 1; larger ones are hashed (see `seeds.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from policyscope.envs.environment import Environment, Transition
+from policyscope.envs.seeds import game_seed
 from policyscope.errors import InvalidInput, MissingExtra
 
 try:
@@ -125,7 +127,7 @@ class Atari(Environment):
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
         """Begins an episode in each of `rows`; see Environment."""
         by_row = np.zeros(self.rows, np.int64)
-        by_row[rows] = seeds
+        by_row[rows] = [game_seed(int(seed)) for seed in seeds]
         if not self._begun:
             # The first reset must reach every row; those not asked for are begun again later.
             self.observation, info = self._env.reset(seed=by_row)

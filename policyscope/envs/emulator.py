@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int, UInt8
 
 from policyscope.envs.atari import Game, find_game
 from policyscope.envs.environment import Environment, Transition
+from policyscope.envs.seeds import game_seed
 from policyscope.errors import InvalidInput, MissingExtra
 
 try:
@@ -316,7 +317,7 @@ class Emulators(Environment):
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
         """Begins an episode in each of `rows`; see Environment."""
         for row, seed in zip(rows, seeds, strict=True):
-            self.consoles[row].reset(int(seed))
+            self.consoles[row].reset(game_seed(int(seed)))
         self._tell()
 
     def step(self, action: Int[np.ndarray, " row"]) -> Transition:

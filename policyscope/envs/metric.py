@@ -37,6 +37,17 @@ class Step:
             self._answers[question] = self.environment.ask(question)
         return self._answers[question]
 
+    def stack(
+        self, question: Callable[[gymnasium.Env[Any, Any]], Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """The arrays that `question` answers by name, each [row, …]; stacked once for all."""
+        key = ("stacked", question)
+        if key not in self._answers:
+            answers = self.ask(question)
+            stacked = {name: np.stack([one[name] for one in answers]) for name in answers[0]}
+            self._answers[key] = [stacked]
+        return self._answers[key][0]
+
 
 @dataclass(frozen=True)
 class Words:

@@ -5,7 +5,8 @@
 Procgen seeds a whole batch and goes on to a next level by itself. Here the first state of level s
 is made once, aside, and written into whichever row plays it, so an episode is the same in any row.
 A level that ends is replaced within the same step: what an ended row observes until its reset is
-the first frame of a level that nobody plays.
+the first frame of a level that nobody plays. There are 2**31 - 1 levels; the seeds beyond are
+hashed to one of them (see `seeds.py`).
 
 Levels of heist, maze and coinrun can be edited (snapshots.edit): the agent and things moved, walls
 put and taken away. What would stand in a wall is refused.
@@ -26,6 +27,7 @@ from jaxtyping import Int, UInt8
 
 from policyscope.envs.environment import Environment, Transition
 from policyscope.envs.procgen_state import SPACE, WALL, Level, build, parse
+from policyscope.envs.seeds import game_seed
 from policyscope.errors import InvalidInput, MissingExtra
 
 PREFIX = "procgen-"
@@ -117,11 +119,11 @@ class Procgen(Environment):
         self._timeout = np.full(rows, np.iinfo(np.int64).max)
 
     def reset(self, rows: Int[np.ndarray, " begun"], seeds: Sequence[int]) -> None:
-        """Begins level seeds[i] in row i; see Environment."""
+        """Begins the level of seeds[i] in row i; see Environment."""
         for row, seed in zip(rows, seeds, strict=True):
-            if not 0 <= seed < 2**31 - 1:
-                raise InvalidInput(f"There is no level {seed}; expected 0 to {2**31 - 2}.")
-            self._write(int(row), first_state(self.game, int(seed), self._options))
+            if seed < 0:
+                raise InvalidInput(f"There is no level {seed}; expected 0 or more.")
+            self._write(int(row), first_state(self.game, game_seed(int(seed)), self._options))
         self._look()
 
     def step(self, action: Int[np.ndarray, " row"]) -> Transition:

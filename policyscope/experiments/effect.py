@@ -5,6 +5,8 @@ Which interval is used where follows from measured coverage on skewed episode re
 0.87 / 0.92 / 0.94 / 0.94. Differences of means therefore use t throughout, and means use the
 bootstrap only from 50 episodes on. The interquartile mean follows Agarwal et al. 2021, "Deep
 Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264, section 4.3.
+The comparison with random directions is the max-T procedure of Westfall & Young 1993,
+"Resampling-Based Multiple Testing", section 2.6.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from scipy import special
 
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite, UnknownName
 
+LEVEL = 0.05
+"""What a corrected p may be at most where something is said to hold."""
 BOOTSTRAP_FROM = 50
 REPLICATES = 2000
 CELLS_AT_ONCE = 1 << 20
@@ -195,6 +199,36 @@ def band(random_effects: Float[np.ndarray, " condition"], *, level: float = 0.95
     cut = max(1, int(np.floor(round((directions + 1) * (1 - level) / 2, 9))))
     attained = 1 - 2 * cut / (directions + 1)
     return Band(float(effects[cut - 1]), float(effects[-cut]), attained, tuple(effects.tolist()))
+
+
+def beyond_random(
+    effects: Float[np.ndarray, " condition"], controls: Float[np.ndarray, "condition direction"]
+) -> Float[np.ndarray, " condition"]:
+    """The chance that random directions do so much more than usual anywhere in the table.
+
+    `controls` are the effects of random directions under the same conditions; one column holds an
+    independent direction for every feature. An effect counts by how far it lies from the median of
+    its condition, in standard deviations of it, on its own side of zero: harm that is less than
+    random is not beyond random. Each is held against the largest of every column (max-T), so the
+    result is corrected over the table: were all features random directions, any p would be
+    at or below a level with at most that probability. 1 / (1 + directions) is the least there is.
+    """
+    # The features are among the directions here, so that under the null all columns are alike.
+    every = np.concatenate([effects[:, None], controls], axis=1)
+    apart = every - np.median(every, axis=1, keepdims=True)
+    spread = np.sqrt((apart**2).mean(axis=1, keepdims=True))
+    distance = np.abs(np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0))
+    largest = distance[:, 1:].max(axis=0)
+    is_outward = apart[:, 0] * effects > 0
+    as_large = (largest >= distance[:, :1]).sum(axis=1)
+    return np.where(is_outward, (1 + as_large) / (1 + len(largest)), 1.0)
+
+
+def fewest_directions(level: float = LEVEL) -> int:
+    """How many random directions `beyond_random` needs to reach `level` at all."""
+    check_level(level)
+    # Rounded: 1 / 0.05 may lie above 20 in floating point.
+    return int(np.ceil(round(1 / level, 9))) - 1
 
 
 def bootstrap(

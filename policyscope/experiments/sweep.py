@@ -3,6 +3,9 @@
 Each row of a vector environment carries its own intervention, so the whole table is one rollout.
 Every condition meets the same episode seeds and the same action noise as the unedited agent.
 Beside the features play random directions of the same norm: a feature must do more than they do.
+A verdict therefore rests on two p, both corrected over the whole table: that the return changes at
+all (paired t, Benjamini–Hochberg), and that it changes by more than random directions do anywhere
+in the table (see `beyond_random`). Only where both are small is a condition confirmed.
 """
 
 import math
@@ -23,11 +26,14 @@ from policyscope.envs.metric import Metric
 from policyscope.errors import InvalidInput
 from policyscope.experiments.directions import random_directions
 from policyscope.experiments.effect import (
+    LEVEL,
     Band,
     Effect,
     Interval,
     band,
+    beyond_random,
     correct,
+    fewest_directions,
     mean_interval,
     paired_difference,
 )
@@ -35,14 +41,13 @@ from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.program import Program
 from policyscope.interventions.steer import steer
 from policyscope.interventions.target import writes_of
+from policyscope.rollouts.agreement import action_distance, same_action
 from policyscope.rollouts.evaluate import Trajectory, evaluate_conditions
 from policyscope.rollouts.observation import States
 from policyscope.rollouts.outcomes import Outcomes, check_distinct
 from policyscope.table import Column, Table
 
 BASELINE = "baseline"
-LEVEL = 0.05
-"""The accepted share of false finds among the conditions that are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +61,48 @@ class Condition:
     p_corrected: float
     endings: Mapping[str, int]
     action_agreement: float
-    """Share of recorded states in which the most likely action stays the same; NaN if not asked."""
+    """Share of recorded states in which the most likely action stays the same.
+
+    NaN if not asked, and for continuous actions, which are hardly ever equal to the last bit.
+    """
+    action_distance: float
+    """For continuous actions: how far they move, in their standard deviations; else NaN."""
     random: Band | None
-    """Where the effect of a random direction of equal norm and strength falls."""
+    """Where one more random direction of equal norm and strength falls, for this condition alone:
+    a 95 % band is left by chance in one condition of twenty."""
+    p_random: float
+    """That random directions do as much anywhere in the table, see `beyond_random`; NaN without."""
+
+    @property
+    def p_verdict(self) -> float:
+        """The larger of both p, each corrected over the table; NaN without random directions."""
+        return float(np.maximum(self.p_corrected, self.p_random))
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the effect holds after correction and random directions do not have it too."""
-        beyond = self.random is None or not self.random.contains(self.effect.difference)
-        return self.is_shown and beyond
+        """Whether the effect is real and beyond that of random directions, both after correction.
+
+        Never without random directions to compare with, or with too few to tell.
+        """
+        return self.p_verdict <= LEVEL
 
     @property
     def is_shown(self) -> bool:
         """Whether the effect holds after correction over the table."""
-        return self.p_corrected < LEVEL
+        return self.p_corrected <= LEVEL
+
+    @property
+    def verdict(self) -> str:
+        """What the condition shows, in a few words."""
+        if not self.is_shown:
+            return "no effect shown"
+        if self.random is None:
+            return "not compared with random"
+        if len(self.random.effects) < fewest_directions():
+            return "too few random directions"
+        if not self.is_confirmed:
+            return "as random"
+        return "raises" if self.effect.difference > 0 else "lowers"
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `sweep --json`."""
@@ -86,13 +119,20 @@ class Condition:
             "p": self.effect.p,
             "p_corrected": self.p_corrected,
             "endings": dict(self.endings),
-            "action_agreement": None
-            if math.isnan(self.action_agreement)
-            else self.action_agreement,
+            "action_agreement": known(self.action_agreement),
+            "action_distance": known(self.action_distance),
             "random_low": None if self.random is None else self.random.low,
             "random_high": None if self.random is None else self.random.high,
+            "p_random": known(self.p_random),
+            "p_verdict": known(self.p_verdict),
             "confirmed": self.is_confirmed,
+            "verdict": self.verdict,
         }
+
+
+def known(value: float) -> float | None:
+    """A number as JSON has it: null where it is not known."""
+    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +170,12 @@ class Sweep:
             Column("difference", side="left"),
             Column("p (BH)", ".2g"),
             Column("random", side="left"),
+            Column("p random", ".2g"),
             Column("same action", ".0%"),
             *(Column(name.replace("_", " "), "d") for name in names),
             Column("verdict", side="left"),
         )
-        first = ("baseline", None, str(self.baseline), None, None, None, None)
+        first = ("baseline", None, str(self.baseline), None, None, None, None, None)
         rows: list[tuple[Any, ...]] = [
             (*first, *(self.baseline_endings.get(name, 0) for name in names), None)
         ]
@@ -148,29 +189,42 @@ class Sweep:
                     str(c.effect),
                     c.p_corrected,
                     span,
+                    c.p_random,
                     c.action_agreement,
                     *(c.endings.get(name, 0) for name in names),
-                    self.verdict(c),
+                    c.verdict,
                 )
             )
         return Table(f"Sweep of {self.dictionary}", columns, tuple(rows), self.note())
-
-    @staticmethod
-    def verdict(condition: Condition) -> str:
-        """What one condition shows, in one word."""
-        if condition.is_confirmed:
-            return "raises" if condition.effect.difference > 0 else "lowers"
-        if condition.is_shown:
-            return "as random"
-        return "no effect shown"
 
     def note(self) -> str:
         """What the numbers rest on."""
         return (
             f"{len(self.seeds)} episodes per condition, paired by seed and action noise; 95 % "
-            "intervals (difference: Student t); p corrected over the table by Benjamini–Hochberg; "
-            f"random: {self.random_directions} directions of equal norm and strength. "
-            "A verdict needs p < 0.05 and an effect outside the random interval."
+            "intervals (difference: Student t); p corrected over the table by Benjamini–Hochberg. "
+            f"{self.note_on_random()}"
+        )
+
+    def note_on_random(self) -> str:
+        """What the comparison with random directions can tell."""
+        count, fewest = self.random_directions, fewest_directions()
+        if count == 0:
+            return "Not compared with random directions, so that nothing is confirmed."
+        level = max((c.random.level for c in self.conditions if c.random), default=math.nan)
+        text = (
+            f"Random: where {level:.0%} of directions of equal norm and strength fall, from "
+            f"{count}; per condition and not corrected, so that of {len(self.conditions)} "
+            f"conditions of random directions about {(1 - level) * len(self.conditions):.1f} "
+            "would lie outside. "
+        )
+        if count < fewest:
+            return text + (
+                f"Nothing can be confirmed with {count} random directions: their p is never below "
+                f"{1 / (1 + count):.2g}; {fewest} are needed."
+            )
+        return text + (
+            "p random: the chance that they do as much anywhere in the table (max-T). "
+            f"A verdict needs both p at or below {LEVEL:g}."
         )
 
     def __str__(self) -> str:
@@ -235,8 +289,9 @@ def sweep(
     """Steers every feature by every α, `len(seeds)` episodes each, all at once.
 
     α multiplies the feature's decoder direction: h + α·w. `random` directions of each feature's
-    norm play at the same strengths. `states` of a recording are for the action
-    agreement. Raises InvalidInput for no features, strengths or a feature that writes nothing.
+    norm play at the same strengths; with fewer than 19 nothing can be confirmed. `states` of a
+    recording are for the action agreement. Raises InvalidInput for no features, strengths or a
+    feature that writes nothing.
     """
     check_sweep(features, alphas, seeds, random)
     pushes = {f"{f.address} {alpha:+g}": steer(f, alpha) for f in features for alpha in alphas}
@@ -255,9 +310,12 @@ def sweep(
     baseline = outcomes.of(BASELINE)
     effects = [paired_difference(outcomes.of(name), baseline) for name in pushes]
     corrected = correct(np.array([effect.p for effect in effects]), "benjamini-hochberg")
-    agreement = action_agreement(agent, list(pushes.values()), states)
+    agreement, distance = compare_actions(agent, list(pushes.values()), states)
     generator = np.random.default_rng(seed)
     settings = [(feature, alpha) for feature in features for alpha in alphas]
+    controls_did = [random_effects(outcomes, feature, alpha, random) for feature, alpha in settings]
+    did = np.array([effect.difference for effect in effects])
+    p_random = beyond_random(did, np.array(controls_did)) if random else np.full(len(did), np.nan)
     conditions = tuple(
         Condition(
             feature=feature,
@@ -267,10 +325,13 @@ def sweep(
             p_corrected=float(p),
             endings=outcomes.endings(name),
             action_agreement=float(same),
-            random=random_band(outcomes, feature, alpha, random),
+            action_distance=float(moved),
+            random=band(by_chance) if random else None,
+            p_random=float(beyond),
         )
-        for (feature, alpha), name, effect, p, same in zip(
-            settings, pushes, effects, corrected, agreement, strict=True
+        for (feature, alpha), name, effect, p, same, moved, by_chance, beyond in zip(
+            *(settings, pushes, effects, corrected, agreement, distance, controls_did, p_random),
+            strict=True,
         )
     )
     shown = {BASELINE, *pushes}
@@ -307,11 +368,15 @@ def check_sweep(
 def control_pushes(
     features: Sequence[Feature], alphas: Sequence[float], count: int, seed: int
 ) -> dict[str, Intervention]:
-    """Random directions with the norm of each feature, at each strength."""
+    """Random directions with the norm of each feature, at each strength.
+
+    Every feature has its own: only a table of independent draws tells what a table of features
+    does by chance.
+    """
     pushes: dict[str, Intervention] = {}
+    generator = torch.Generator().manual_seed(seed)
     for feature in features:
         site, length = writes_of(feature.dictionary), feature.direction.norm()
-        generator = torch.Generator().manual_seed(seed)
         for index, unit in enumerate(random_directions(count, len(feature.direction), generator)):
             for alpha in alphas:
                 name = control_name(feature, alpha, index)
@@ -324,36 +389,34 @@ def control_name(feature: Feature, alpha: float, index: int) -> str:
     return f"random {index} as {feature.address} {alpha:+g}"
 
 
-def random_band(outcomes: Outcomes, feature: Feature, alpha: float, count: int) -> Band | None:
-    """The band of the random directions beside one feature and strength."""
-    if count < 2:
-        return None
+def random_effects(
+    outcomes: Outcomes, feature: Feature, alpha: float, count: int
+) -> Float[np.ndarray, " direction"]:
+    """What the random directions beside one feature and strength did to the mean return."""
     baseline = outcomes.of(BASELINE)
     names = [control_name(feature, alpha, index) for index in range(count)]
-    return band(np.array([float((outcomes.of(name) - baseline).mean()) for name in names]))
+    return np.array([float((outcomes.of(name) - baseline).mean()) for name in names])
 
 
-def action_agreement(
-    agent: Agent,
-    interventions: Sequence[Intervention],
-    states: States | None,
-) -> Float[np.ndarray, " condition"]:
-    """The share of states in which the edited agent's most likely action is the unedited one's.
+def compare_actions(
+    agent: Agent, interventions: Sequence[Intervention], states: States | None
+) -> tuple[Float[np.ndarray, " condition"], Float[np.ndarray, " condition"]]:
+    """How often the most likely action stays the same, and how far a continuous one moves.
 
-    NaN without states, and for agents with recurrent state, whose state was not recorded.
+    Each is NaN for the other kind of action; both without states, and for agents with recurrent
+    state, whose state was not recorded.
     """
-    unknown = np.full(len(interventions), np.nan)
+    same, distance = (np.full(len(interventions), np.nan) for _ in range(2))
     if states is None or len(states) == 0 or agent.initial_state(1) is not None:
-        return unknown
+        return same, distance
     seen = states.to(agent.device)
     with torch.no_grad():
         plain = agent.act(seen, None, None).action
-        agreement = np.empty(len(interventions))
         for index, intervention in enumerate(interventions):
             program = Program([intervention])
             program.assign(torch.zeros(len(states), dtype=torch.long, device=agent.device))
             with Hooks(agent.module, program.requires, program.edits) as hooks:
                 edited = hooks.run(agent.act, seen, None, None).action
-            same = (edited == plain).reshape(len(states), -1).all(axis=1)
-            agreement[index] = same.mean()
-    return agreement
+            same[index] = same_action(plain, edited).mean()
+            distance[index] = action_distance(plain, edited)
+    return same, distance

@@ -18,6 +18,7 @@ from torch import Tensor
 from policyscope.agents.agent import Agent
 from policyscope.agents.hooks import Hooks
 from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.errors import PolicyscopeError
 from policyscope.interventions.ablate import ablate
 from policyscope.interventions.code import by_position
 from policyscope.interventions.program import Program
@@ -34,7 +35,8 @@ class ActionEffects:
     """The effect of every feature on every number of one output, such as each action's logit.
 
     `measured` and its interval (Student t over episode means) are NaN for a feature that fires in
-    none of the states; `states` and `episodes` are what the measurement rests on.
+    none of the states; `states` and `episodes` are what the measurement rests on. `direct` is NaN
+    where the agent cannot be differentiated, and `reason` then says why.
     """
 
     output: str
@@ -44,6 +46,7 @@ class ActionEffects:
     high: Float[np.ndarray, "feature action"]
     states: Int[np.ndarray, " feature"]
     episodes: Int[np.ndarray, " feature"]
+    reason: str = ""
 
 
 def action_effects(
@@ -62,8 +65,7 @@ def action_effects(
     output = output_of(agent, states[:1])
     if output is None:
         return None
-    gradient = output_gradients(agent, dictionary, states, output)
-    direct = dictionary.directions().cpu() @ gradient.T
+    direct, reason = direct_effects(agent, dictionary, states, output)
     codes = codes_of(agent, dictionary, states)
     actions = direct.shape[1]
     shape = (len(dictionary), actions)
@@ -81,7 +83,7 @@ def action_effects(
             measured[feature], low[feature], high[feature] = episode_interval(
                 change, states.episode[where]
             )
-    return ActionEffects(output, direct.numpy(), measured, low, high, counts, episodes)
+    return ActionEffects(output, direct.numpy(), measured, low, high, counts, episodes, reason)
 
 
 def output_of(agent: Agent, state: States) -> str | None:
@@ -101,6 +103,26 @@ def codes_of(agent: Agent, dictionary: Dictionary, states: States) -> Float[Tens
             codes = dictionary.encode(by_position(hooks.values[site]))
             parts.append(codes.flatten(1, -2).amax(1) if codes.dim() > 2 else codes)
     return torch.cat(parts).cpu()
+
+
+def direct_effects(
+    agent: Agent, dictionary: Dictionary, states: States, output: str
+) -> tuple[Float[Tensor, "feature action"], str]:
+    """The direct effects, or NaN and the reason why there are none.
+
+    An `act` that was written for playing may leave torch on the way, as `.numpy()` does, which is
+    an error where gradients are wanted.
+    """
+    try:
+        gradient = output_gradients(agent, dictionary, states, output)
+    except (PolicyscopeError, torch.OutOfMemoryError):
+        raise
+    except RuntimeError as error:
+        with torch.no_grad():
+            plain = agent.act(states[:1].to(agent.device), None, None).outputs[output]
+        unknown = torch.full((len(dictionary), plain.shape[1]), torch.nan)
+        return unknown, f"The agent's act cannot be differentiated: {error}"
+    return dictionary.directions().cpu() @ gradient.T, ""
 
 
 def output_gradients(

@@ -16,18 +16,31 @@ from torch import Tensor
 from policyscope.address import Site
 from policyscope.dictionaries.feature import Feature, Owner
 from policyscope.errors import InvalidInput
+from policyscope.interventions.axes import check_rows, unit_axis
 from policyscope.interventions.intervention import Batched, Edit, Values
 from policyscope.interventions.target import reads_of, writes_of
 
 
 def by_position(activation: Tensor) -> Tensor:
     """The activation with its units last: maps [row, channel, height, width] become positions."""
-    return activation.movedim(1, -1) if activation.dim() == 4 else activation
+    return activation.movedim(unit_axis(activation), -1)
 
 
 def by_channel(activation: Tensor) -> Tensor:
     """Undoes `by_position`."""
-    return activation.movedim(-1, 1) if activation.dim() == 4 else activation
+    return activation.movedim(-1, unit_axis(activation))
+
+
+def as_written(decoded: Tensor, activation: Tensor) -> Tensor:
+    """What a dictionary decoded, laid out as the activation it is to change."""
+    written = by_channel(decoded)
+    if written.shape != activation.shape:
+        raise InvalidInput(
+            f"The dictionary writes {list(written.shape)} where the network has "
+            f"{list(activation.shape)}. It must read and write in the same places: both vectors, "
+            "the same tokens, or maps of one height and width."
+        )
+    return written.to(activation.dtype)
 
 
 def code_of(dictionary: Owner, activation: Tensor, values: Values) -> Tensor:
@@ -116,9 +129,10 @@ class BatchedCode(Batched):
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
         code = code_of(self.dictionary, activation, values)
+        check_rows(len(self._set), code)
         shape = (len(code), *(1,) * (code.dim() - 2), code.shape[-1])
         wanted = torch.where(
             self._set.view(shape), self._value.view(shape), code * self._factor.view(shape)
         )
         change = self.dictionary.decode(wanted) - self.dictionary.decode(code)
-        return activation + by_channel(change).to(activation.dtype)
+        return activation + as_written(change, activation)

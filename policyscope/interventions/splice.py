@@ -9,7 +9,7 @@ from torch import Tensor
 
 from policyscope.address import Site
 from policyscope.dictionaries.feature import Owner
-from policyscope.interventions.code import by_channel, code_of
+from policyscope.interventions.code import as_written, code_of
 from policyscope.interventions.intervention import Batched, Edit, Intervention, Values
 from policyscope.interventions.target import reads_of, writes_of
 
@@ -60,4 +60,4 @@ class BatchedSplice(Batched):
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
         code = code_of(self.dictionary, activation, values)
-        return by_channel(self.dictionary.decode(code)).to(activation.dtype)
+        return as_written(self.dictionary.decode(code), activation)

@@ -10,6 +10,7 @@ from torch import Tensor
 from policyscope.address import Site
 from policyscope.dictionaries.feature import Feature
 from policyscope.errors import InvalidInput
+from policyscope.interventions.axes import along_units, unit_axis
 from policyscope.interventions.clamp import finite
 from policyscope.interventions.intervention import Batched, Edit, Intervention, Values
 from policyscope.interventions.target import Target, resolve, writes_of
@@ -88,8 +89,7 @@ class BatchedSteer(Batched):
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
         added = self._added.to(activation.dtype)
-        if added.shape[1] != activation.shape[1]:
-            raise InvalidInput(
-                f"Cannot steer {activation.shape[1]} units along a direction of {added.shape[1]}."
-            )
-        return activation + added.view(*added.shape, *(1,) * (activation.dim() - 2))
+        units = activation.shape[unit_axis(activation)]
+        if added.shape[1] != units:
+            raise InvalidInput(f"Cannot steer {units} units along a direction of {added.shape[1]}.")
+        return activation + along_units(added, activation)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from policyscope.address import Site
 from policyscope.errors import InvalidInput
+from policyscope.interventions.axes import check_rows, unit_axis
 from policyscope.interventions.intervention import Batched, Edit, Values
 
 
@@ -61,16 +62,20 @@ class BatchedUnit(Batched):
         self._factor = self.factor.to(device)[condition]
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
-        if self._last >= activation.shape[1]:
+        axis = unit_axis(activation)
+        check_rows(len(self._unit), activation)
+        if self._last >= activation.shape[axis]:
             raise InvalidInput(
-                f"There is no unit {self._last}: the activation has {activation.shape[1]} units."
+                f"There is no unit {self._last}: the activation has {activation.shape[axis]} units."
             )
         shape = (-1, *(1,) * (activation.dim() - 2))
         row = torch.arange(len(activation), device=activation.device)
-        before = activation[row, self._unit]
-        value, factor = self._value.view(shape), self._factor.view(shape)
         edited = activation.clone()
-        edited[row, self._unit] = torch.where(torch.isnan(value), before * factor, value).to(
+        # A view: what is written into it is written into `edited`.
+        by_unit = edited.movedim(axis, 1)
+        value, factor = self._value.view(shape), self._factor.view(shape)
+        before = by_unit[row, self._unit]
+        by_unit[row, self._unit] = torch.where(torch.isnan(value), before * factor, value).to(
             activation.dtype
         )
         return edited

@@ -38,8 +38,9 @@ def batches(
     permutation and holds eight bytes per sample for it; None keeps the order on disk.
     `episodes` keeps only their samples.
 
-    A convolutional site `[channel, height, width]` gives one sample `[channel]` per position, so
-    a batch may hold part of a step's map. Columns asked for beside it repeat for each position.
+    A convolutional site `[channel, height, width]` gives one sample `[channel]` per position, and a
+    site `[token, unit]` one sample `[unit]` per token, so a batch may hold part of a step. Columns
+    asked for beside it repeat for each position or token.
     """
     specs = [recording.spec(column) for column in columns]
     if batch_size < 1 or not columns:
@@ -76,12 +77,20 @@ def is_map(spec: ColumnSpec) -> bool:
     return spec.kind == "site" and len(spec.shape) == 3
 
 
+def places_of(spec: ColumnSpec) -> tuple[int, ...]:
+    """Where in a step a column has samples: (height, width), (token,), or () where it has one."""
+    if is_map(spec):
+        return spec.shape[1:]
+    return spec.shape[:1] if spec.kind == "site" and len(spec.shape) == 2 else ()
+
+
 def count_positions(specs: Sequence[ColumnSpec]) -> int:
-    """Samples per step: height × width of the maps among the columns, else 1."""
-    sizes = {spec.shape[1:] for spec in specs if is_map(spec)}
+    """Samples per step: the positions or tokens of the columns that have several, else 1."""
+    several = [spec for spec in specs if places_of(spec)]
+    sizes = {places_of(spec) for spec in several}
     if len(sizes) > 1:
-        maps = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs if is_map(spec))
-        raise InvalidInput(f"Maps of different height and width have no common positions: {maps}.")
+        sites = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in several)
+        raise InvalidInput(f"Sites of different sizes have no common positions: {sites}.")
     return int(np.prod(sizes.pop())) if sizes else 1
 
 
@@ -152,7 +161,7 @@ class _Source:
         self.positions = positions
         self.ends = np.cumsum([shard.samples for shard in recording.shards])
         self.sample_bytes = sum(
-            spec.sample_bytes // (positions if is_map(spec) else 1) for spec in specs
+            spec.sample_bytes // (positions if places_of(spec) else 1) for spec in specs
         )
 
     def gather(self, samples: Int[np.ndarray, " sample"]) -> Arrays:
@@ -173,7 +182,7 @@ class _Source:
         return arrays
 
     def _shape(self, spec: ColumnSpec) -> tuple[int, ...]:
-        return spec.shape[:1] if is_map(spec) else spec.shape
+        return spec.shape[:1] if is_map(spec) else spec.shape[len(places_of(spec)) :]
 
 
 def _take(
@@ -182,7 +191,9 @@ def _take(
     step: Int[np.ndarray, " sample"],
     position: Int[np.ndarray, " sample"],
 ) -> Shaped[np.ndarray, "sample ..."]:
-    if not is_map(spec):
+    if not places_of(spec):
         return column[step]
+    if not is_map(spec):
+        return column[step, position]
     channels = column.reshape(*column.shape[:2], -1)
     return channels[step, :, position]

@@ -148,10 +148,11 @@ class Frames:
 def read_index(path: Path) -> Sheet:
     """What the index of a sheet says."""
     try:
-        facts = json.loads(path.read_bytes())
+        facts: Any = json.loads(path.read_bytes())
         version = int(facts.pop("format_version"))
         check_version(path, version)
-        sheet = Sheet(**{**facts, "steps": tuple(map(int, facts["steps"]))})
+        facts["steps"] = tuple(map(int, facts["steps"]))
+        sheet = Sheet(**facts)
         if not sheet.steps or min(sheet.height, sheet.width, sheet.columns) < 1:
             raise ValueError("it holds no frames")
         if Path(sheet.picture).name != sheet.picture:

@@ -5,7 +5,7 @@ differs in its last digits, and a world can make much of that. What was recorded
 what is observed now at every step, so a picture is one of the recorded moment or there is none.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -91,7 +91,7 @@ def replay(
     recording: Recording,
     make_environment: Callable[[int], Environment],
     steps: Mapping[int, Collection[int]],
-) -> Iterator[Picture]:
+) -> Generator[Picture, None, None]:
     """Plays recorded episodes again, one after the other, and draws the wanted steps of each.
 
     An episode is played to its last wanted step. Raises EnvironmentFailed at the first step that is

@@ -241,9 +241,15 @@ class Loop:
         noise = None if self.plan.deterministic else self.noise
         # Not around the whole generator: between two blocks the caller may want gradients.
         with torch.no_grad():
-            acted = self.hooks.run(self.agent.act, observation, self.state, noise)
+            acted = self.hooks.run(self._choose, observation, noise)
         self.state = acted.state
         return acted
+
+    def _choose(self, observation: Any, noise: AddressedNoise | None) -> Acted:
+        # Acting again at the same step, to learn shapes or to copy a read, meets the same numbers.
+        if noise is not None:
+            noise.rewind()
+        return self.agent.act(observation, self.state, noise)
 
     def _world(self, action: np.ndarray) -> Transition:
         try:

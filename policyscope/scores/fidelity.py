@@ -2,19 +2,21 @@
 
 Return kept = (R_spliced − R_ablated) / (R_untouched − R_ablated): 1 when the reconstruction does as
 well as the activation itself, 0 when it does no better than the site's mean. All three play the
-same seeds with the same action noise; the interval resamples seeds (percentile bootstrap).
+same seeds with the same action noise; the interval resamples seeds (percentile bootstrap). Where
+the untouched agent does no better than the ablated one the share has no meaning. Where that is so
+in more resamples than an interval leaves outside on one side, their quantiles would be of the
+agreeable resamples only, so there is no interval.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from policyscope.agents.agent import Agent
+from policyscope.agents.agent import Acted, Agent
 from policyscope.agents.hooks import Hooks
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.envs.environment import Environment
@@ -23,10 +25,13 @@ from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.program import Program
 from policyscope.interventions.splice import splice
 from policyscope.interventions.target import writes_of
+from policyscope.rollouts.agreement import action_distance, is_chosen, same_action
 from policyscope.rollouts.evaluate import evaluate_conditions
 from policyscope.rollouts.observation import States
 
 REPLICATES = 2000
+TAIL = 0.025
+"""The share of resamples that a 95 % interval leaves outside on either side."""
 ROWS_AT_ONCE = 4096
 
 
@@ -35,6 +40,7 @@ class ReturnKept:
     """The share of return that the spliced reconstruction keeps, with its interval.
 
     NaN when the untouched agent does no better than the ablated one: then there is nothing to keep.
+    The interval is NaN too where that is so in more than 2.5 % of the resamples.
     """
 
     value: float
@@ -44,9 +50,27 @@ class ReturnKept:
     spliced: float
     ablated: float
     episodes: int
+    undefined: float = 0.0
+    """The share of resamples in which the untouched agent does no better than the ablated one."""
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "not known"
+        if np.isnan(self.low):
+            return f"{self.value:.0%}, no interval"
         return f"{self.value:.0%} [{self.low:.0%}, {self.high:.0%}]"
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value or no interval; empty where there are both."""
+        if np.isnan(self.value):
+            return "the untouched agent does no better than the ablated one: nothing to keep"
+        if np.isnan(self.low):
+            return (
+                f"in {self.undefined:.0%} of resamples the untouched agent does no better than "
+                "the ablated one: play more episodes"
+            )
+        return ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +78,16 @@ class Agreement:
     """How the outputs on recorded states change when the reconstruction is spliced in."""
 
     actions: float
-    """Share of states with the same most likely action."""
+    """Share of states with the same most likely action; NaN for continuous actions."""
     kl: float
-    """Mean KL divergence of the policy from the spliced policy, in nats; NaN without logits."""
+    """Mean KL divergence of the policy from the spliced policy, in nats.
+
+    NaN without logits, and where an action has several parts: a softmax over the logits of all of
+    them is not the policy.
+    """
     states: int
+    distance: float = float("nan")
+    """How far continuous actions move, in their standard deviations; NaN for choices."""
 
 
 def return_kept(
@@ -87,21 +117,30 @@ def return_kept(
     returns = played.outcomes.total_reward
     generator = np.random.default_rng(seed)
     draws = generator.integers(len(seeds), size=(REPLICATES, len(seeds)))
-    resampled = kept_share(returns[:, draws].mean(-1))
-    low, high = (
-        np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan,) * 2
-    )
     untouched, spliced, ablated = returns.mean(1)
     value = kept_share(returns.mean(1, keepdims=True))[0]
+    low, high, undefined = interval_of(value, kept_share(returns[:, draws].mean(-1)))
     return ReturnKept(
         float(value),
-        float(low),
-        float(high),
+        low,
+        high,
         float(untouched),
         float(spliced),
         float(ablated),
         len(seeds),
+        undefined,
     )
+
+
+def interval_of(
+    value: float, resampled: Float[np.ndarray, " replicate"]
+) -> tuple[float, float, float]:
+    """The 95 % interval and the share of undefined resamples; NaN where there is no interval."""
+    undefined = float(np.isnan(resampled).mean())
+    if np.isnan(value) or undefined > TAIL:
+        return np.nan, np.nan, undefined
+    low, high = np.nanquantile(resampled, [TAIL, 1 - TAIL])
+    return float(low), float(high), undefined
 
 
 def kept_share(
@@ -122,7 +161,8 @@ def agreement(agent: Agent, dictionary: Dictionary, states: States) -> Agreement
     if agent.initial_state(1) is not None or len(states) == 0:
         return None
     program = Program([splice(dictionary)])
-    same: list[np.ndarray] = []
+    before: list[np.ndarray] = []
+    after: list[np.ndarray] = []
     divergence: list[Tensor] = []
     with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
         for part in states.chunks(ROWS_AT_ONCE):
@@ -130,18 +170,24 @@ def agreement(agent: Agent, dictionary: Dictionary, states: States) -> Agreement
             plain = agent.act(seen, None, None)
             program.assign(torch.zeros(len(part), dtype=torch.long, device=agent.device))
             spliced = hooks.run(agent.act, seen, None, None)
-            same.append((plain.action == spliced.action).reshape(len(part), -1).all(1))
-            divergence.append(kl_of(plain.outputs, spliced.outputs))
+            before.append(plain.action)
+            after.append(spliced.action)
+            divergence.append(kl_of(plain, spliced))
+    plain_actions, spliced_actions = np.concatenate(before), np.concatenate(after)
     return Agreement(
-        actions=float(np.concatenate(same).mean()),
+        actions=float(same_action(plain_actions, spliced_actions).mean()),
         kl=float(torch.cat(divergence).mean()),
         states=len(states),
+        distance=action_distance(plain_actions, spliced_actions),
     )
 
 
-def kl_of(plain: Any, spliced: Any) -> Float[Tensor, " step"]:
-    """KL(plain ‖ spliced) of two softmax policies per state; NaN where there are no logits."""
-    if "logits" not in plain:
-        return torch.full((1,), torch.nan)
-    p, q = plain["logits"].log_softmax(-1), spliced["logits"].log_softmax(-1)
+def kl_of(plain: Acted, spliced: Acted) -> Float[Tensor, " step"]:
+    """KL(plain ‖ spliced) of two softmax policies per state; NaN where they are not such."""
+    is_one_choice = is_chosen(plain.action) and plain.action[0].size == 1
+    logits = plain.outputs.get("logits")
+    # A single logit is that of a yes or no.
+    if logits is None or not is_one_choice or logits.shape[-1] < 2:
+        return torch.full((len(plain.action),), torch.nan)
+    p, q = logits.log_softmax(-1), spliced.outputs["logits"].log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1)

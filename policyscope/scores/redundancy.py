@@ -1,5 +1,6 @@
 """Which features say the same thing, which split in a wider dictionary, and which width to use."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -195,10 +196,18 @@ class SizeComparison:
 def compare_sizes(members: Sequence[Member], *, tolerance: float = TOLERANCE) -> SizeComparison:
     """The widths of a family side by side, and the smallest that explains about as much as any.
 
-    No width is advised from fewer than three seeds of each.
+    No width is advised from fewer than three seeds of each. Raises InvalidInput where a seed
+    occurs twice at one width: those differ in something else, and are no repetitions of a width.
     """
     if not members:
         raise NotEnoughData("Got no dictionaries to compare. Fit some widths first.")
+    fitted = Counter((member.width, member.seed) for member in members)
+    (width, seed), times = fitted.most_common(1)[0]
+    if times > 1:
+        raise InvalidInput(
+            f"Seed {seed} of width {width} occurs {times} times. Sizes are compared over seeds of "
+            "one choice per width; compare other choices, as penalties, apart."
+        )
     widths = sorted({member.width for member in members})
     rows = tuple(size_row([m for m in members if m.width == width]) for width in widths)
     criterion = (

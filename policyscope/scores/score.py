@@ -28,12 +28,14 @@ from policyscope.scores.reconstruction import (
     ReconstructionScore,
     TopFeatures,
 )
+from policyscope.scores.redundancy import CodeCorrelation, Duplicate, duplicates
 from policyscope.table import Column, Table
 
 AGREEMENT_STATES = 8192
 EVENT_STEPS = 100_000
 GREEDY_WIDTH = 512
-"""Above this the exact top-K curve, which costs features² per step, is left out."""
+"""Above this the top-K curve and the duplicates, which cost features² per step, are left out."""
+UNKNOWN_EPISODES = "whether the fit saw them is not known"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ class EventScore:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """The scores of one dictionary on episodes it was not fitted on, where there are such."""
+    """The scores of one dictionary, and what the episodes are that they were measured on."""
 
     dictionary: str
     reconstruction: ReconstructionScore
@@ -81,7 +83,21 @@ class Score:
     events: tuple[EventScore, ...]
     episodes: int
     is_held_out: bool
+    """Whether neither the fit nor the choice among its seeds saw the episodes."""
+    basis: str = UNKNOWN_EPISODES
+    """What the episodes are, in words that end a sentence about them."""
+    duplicates: tuple[Duplicate, ...] | None = None
+    """Pairs of features that say the same; None where the dictionary is too wide to look."""
     stability: float = math.nan
+    """How well other seeds of the fit find its directions, mean |cosine|; NaN if not known."""
+
+    @property
+    def duplicate_share(self) -> float:
+        """The share of living features whose code another one nearly repeats; NaN if not known."""
+        alive = int((~self.reconstruction.is_dead).sum())
+        if self.duplicates is None or not alive:
+            return math.nan
+        return len({f for pair in self.duplicates for f in (pair.first, pair.second)}) / alive
 
     def __str__(self) -> str:
         r = self.reconstruction
@@ -90,7 +106,7 @@ class Score:
             f"L0 {r.l0:.2f}",
             f"dead {r.dead:.0%}",
         ]
-        if self.agreement is not None:
+        if self.agreement is not None and not math.isnan(self.agreement.actions):
             parts.append(f"same action {self.agreement.actions:.0%}")
         if self.return_kept is not None:
             parts.append(f"return kept {self.return_kept}")
@@ -107,24 +123,35 @@ class Score:
             ("density", f"{r.density.mean():.1%}", "mean share of steps in which a feature fires"),
             ("dead", f"{r.dead:.0%}", "features that never fire"),
         ]
+        if self.duplicates is not None:
+            said = ", ".join(f"#{p.first} as #{p.second}" for p in self.duplicates[:4])
+            more = " …" if len(self.duplicates) > 4 else ""
+            what = f"{said}{more}" or "living features that say what another says"
+            rows.append(("duplicates", percent(self.duplicate_share), what))
+        if not math.isnan(self.stability):
+            rows.append(("stability", f"{self.stability:.2f}", "mean |cosine| in other seeds"))
         if self.top_features is not None:
             shown = [n for n in (1, 2, 4, 8, 16) if n < len(self.top_features.unexplained)]
             text = "  ".join(f"{n}: {self.top_features.unexplained[n]:.3f}" for n in shown)
             rows.append(("unexplained by top-K", text, "others kept at their mean"))
         if self.agreement is not None:
             a = self.agreement
-            rows.append(("action agreement", f"{a.actions:.1%}", f"{a.states:,} recorded states"))
-            rows.append(("KL of the policy", f"{a.kl:.4f}", "nats, mean over those states"))
+            states = f"{a.states:,} recorded states"
+            if math.isnan(a.distance):
+                rows.append(("action agreement", percent(a.actions), states))
+            else:
+                rows.append(("action distance", f"{a.distance:.3f}", f"of their std, {states}"))
+            if not math.isnan(a.kl):
+                rows.append(("KL of the policy", f"{a.kl:.4f}", "nats, mean over those states"))
         if self.return_kept is not None:
             k = self.return_kept
             returns = f"untouched {k.untouched:.1f}, spliced {k.spliced:.1f}"
             note = f"{returns}, ablated {k.ablated:.1f}; {k.episodes} paired episodes"
+            note += f"; {k.reason}" if k.reason else ""
             rows.append(("return kept", str(k), note))
         rows.extend(event.row() for event in self.events)
         columns = tuple(Column(name, side="left") for name in ("score", "value", ""))
-        note = f"On the same {self.episodes} episodes as the fit."
-        if self.is_held_out:
-            note = f"On {self.episodes} episodes held out of the fit."
+        note = f"On {self.episodes} episodes: {self.basis}."
         return Table(f"Scores of {self.dictionary}", columns, tuple(rows), note)
 
     def __rich__(self) -> Any:
@@ -156,20 +183,33 @@ class Score:
                 "spliced": k.spliced,
                 "ablated": k.ablated,
                 "episodes": k.episodes,
+                "undefined": k.undefined,
+                "reason": k.reason,
             },
-            "action_agreement": None if a is None else a.actions,
+            "action_agreement": None if a is None else finite(a.actions),
+            "action_distance": None if a is None else finite(a.distance),
             "kl": None if a is None else finite(a.kl),
             "states": None if a is None else a.states,
             "clinearity": {event.event: event.to_json() for event in self.events},
             "episodes": self.episodes,
             "held_out": self.is_held_out,
+            "basis": self.basis,
             "stability": finite(self.stability),
+            "duplicates": finite(self.duplicate_share),
+            "duplicate_pairs": None
+            if self.duplicates is None
+            else [vars(pair) for pair in self.duplicates],
         }
 
 
 def finite(value: float) -> float | None:
     """A number as JSON has it: null where it is not known."""
     return float(value) if math.isfinite(value) else None
+
+
+def percent(value: float) -> str:
+    """A share as text."""
+    return "–" if math.isnan(value) else f"{value:.1%}"
 
 
 def score(
@@ -185,6 +225,7 @@ def score(
 ) -> Score:
     """Scores a dictionary on `held_out` episodes (all, where none are given).
 
+    Only who fitted it knows what those are: `Study.score` says it in the score's `basis`.
     `seeds` are played for the return kept; with none of them, that score is left out.
     """
     found = gather(recording, dictionary, held_out)
@@ -212,6 +253,8 @@ def score(
         events=found.event_scores(),
         episodes=len(found.episodes),
         is_held_out=held_out is not None,
+        basis=UNKNOWN_EPISODES if held_out is None else "those given as held out of the fit",
+        duplicates=found.duplicates(),
     )
 
 
@@ -223,7 +266,9 @@ class Gathered:
         self.events = tuple(events)
         self.needed = sorted({name for event in events for name in event.needs})
         self.reconstruction = Reconstruction()
-        self.top = top_features_of(dictionary) if len(dictionary) <= GREEDY_WIDTH else None
+        is_narrow = len(dictionary) <= GREEDY_WIDTH
+        self.top = top_features_of(dictionary) if is_narrow else None
+        self.correlation = CodeCorrelation() if is_narrow else None
         self.episodes: set[int] = set()
         self._total = np.zeros(())
         self._count = 0
@@ -243,6 +288,8 @@ class Gathered:
         self.reconstruction.update(target, reconstruction, codes)
         if self.top is not None:
             self.top.update(codes, target)
+        if self.correlation is not None:
+            self.correlation.update(codes, codes)
         self._total = self._total + y.astype(np.float64).sum(0)
         self._count += len(y)
         self.episodes.update(np.unique(episode).tolist())
@@ -257,6 +304,14 @@ class Gathered:
     def target_mean(self) -> Float[Tensor, "..."]:
         """The mean activation that the dictionary writes."""
         return torch.from_numpy((self._total / self._count).astype(np.float32))
+
+    def duplicates(self) -> tuple[Duplicate, ...] | None:
+        """Pairs of features that say the same, strongest first; None where there are too many."""
+        if self.correlation is None:
+            return None
+        with torch.no_grad():
+            directions = self.dictionary.directions().numpy()
+        return duplicates(self.correlation.result(), directions)
 
     def event_scores(self) -> tuple[EventScore, ...]:
         """Clinearity of every event that occurs often enough to be scored."""

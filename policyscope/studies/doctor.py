@@ -10,7 +10,17 @@ import torch
 from policyscope.table import Column, Table
 
 NEEDED = ("policyscope", "torch", "numpy", "scipy", "gymnasium", "safetensors", "rich", "jinja2")
-OPTIONAL: dict[str, str] = {}
+OPTIONAL = {
+    "Box2D": "box2d",
+    "mujoco": "mujoco",
+    "ale-py": "atari",
+    "minigrid": "minigrid",
+    "stable-baselines3": "sb3",
+    "transformers": "dt",
+    "tensordict": "torchrl",
+    "huggingface-hub": "hub",
+}
+"""Packages that bring environments or agents, and the extra that installs each."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from policyscope.experiments.effect import LEVEL, fewest_directions
 from policyscope.studies.charts import signed, span, spoken
 from policyscope.studies.plot import Number, is_number
 from policyscope.studies.study import Study
 
 Document = Mapping[str, Any]
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -146,27 +146,59 @@ def known(rows: Sequence[Document], name: str) -> list[Number]:
 
 
 def say_causes(results: Results) -> str:
-    """How many settings change the return beyond chance and beyond random directions."""
-    tables = results.sweeps.values()
+    """How many settings change the return, and how many of them beyond random directions."""
+    tables = [table for table in results.sweeps.values() if table["conditions"]]
     conditions = [condition for table in tables for condition in table["conditions"]]
     if not conditions:
         return ""
-    confirmed = [condition for condition in conditions if condition["confirmed"]]
-    raising = [condition for condition in confirmed if condition["difference"] > 0]
+    shown = [c for c in conditions if c["p_corrected"] <= LEVEL]
     text = (
-        f"Of {len(conditions)} settings of feature and strength, {len(confirmed)} change the mean "
+        f"Of {len(conditions)} settings of feature and strength, {len(shown)} change the mean "
+        f"return beyond chance (p ≤ {LEVEL:g}, corrected over each table)."
     )
-    text += (
-        f"return beyond chance (p < {LEVEL:g} after correction) and beyond random directions of "
+    compared = [table for table in tables if can_confirm(table)]
+    if len(compared) < len(tables):
+        text += f" {say_uncompared(tables)}"
+    if not compared:
+        return text
+    return f"{text} {say_confirmed(compared)}"
+
+
+def can_confirm(sweep: Document) -> bool:
+    """Whether a sweep had random directions enough to tell a feature from one.
+
+    Sweeps of before their p was kept cannot: what they call confirmed was not corrected.
+    """
+    is_enough = sweep["random_band"]["directions"] >= fewest_directions()
+    return bool(is_enough and all("p_random" in c for c in sweep["conditions"]))
+
+
+def say_uncompared(tables: Sequence[Document]) -> str:
+    """Which sweeps cannot tell a feature from a random direction, and why."""
+    bare = sum(not table["random_band"]["directions"] for table in tables)
+    few = [t for t in tables if t["random_band"]["directions"] and not can_confirm(t)]
+    parts = []
+    if bare:
+        parts.append(f"{bare} of {len(tables)} tables were not compared with random directions")
+    if few:
+        parts.append(
+            f"{len(few)} of {len(tables)} tables have too few random directions to tell "
+            f"({fewest_directions()} are needed)"
+        )
+    return f"{' and '.join(parts)}: there it is not known whether any push of that size does it."
+
+
+def say_confirmed(tables: Sequence[Document]) -> str:
+    """What holds beside random directions of equal norm, in the tables that have enough."""
+    confirmed = [c for table in tables for c in table["conditions"] if c["confirmed"]]
+    raising = [condition for condition in confirmed if condition["difference"] > 0]
+    directions = sorted({int(table["random_band"]["directions"]) for table in tables})
+    beside = " to ".join(str(number) for number in dict.fromkeys((directions[0], directions[-1])))
+    text = (
+        f"{len(confirmed)} do so beyond random directions of equal norm ({beside} beside each "
+        f"feature, p ≤ {LEVEL:g} for the whole table): {len(confirmed) - len(raising)} lower it, "
+        f"{len(raising) or 'none'} raise{'s' if len(raising) == 1 else ''} it."
     )
-    directions = [int(table["random_band"]["directions"]) for table in tables]
-    beside = (
-        f"{min(directions)}"
-        if min(directions) == max(directions)
-        else f"{min(directions)} to {max(directions)}"
-    )
-    text += f"equal norm ({beside} beside each feature): {len(confirmed) - len(raising)} lower it, "
-    text += f"{len(raising) or 'none'} raise{'s' if len(raising) == 1 else ''} it."
     if not confirmed:
         return text
     most = max(confirmed, key=lambda condition: abs(condition["difference"]))
@@ -183,13 +215,15 @@ def say_fits(results: Results) -> str:
     for name, header in results.headers.items():
         notes = header.get("notes") or {}
         how, held_out = notes.get("schedule"), notes.get("held_out") or ()
+        choose_on = notes.get("choose_on") or ()
         if not how:
             continue
         text = f"{how['epochs']} epochs, batches of {how['batch_size']}, learning rate "
         text += (
             f"{how['learning_rate']:g}, {how['seeds']} seeds, on {notes['samples']:,} samples of "
         )
-        text += f"recording {notes['recording']}; {len(held_out)} whole episodes held out."
+        text += f"recording {notes['recording']}; {len(choose_on)} other episodes chose the seed, "
+        text += f"{len(held_out)} were held out of both."
         alike.setdefault(text, []).append(name)
     said = [f"{', '.join(names)}: {text}" for text, names in alike.items()]
     return " ".join(said) or "Not written down for these dictionaries."
@@ -197,9 +231,7 @@ def say_fits(results: Results) -> str:
 
 def verdict(condition: Document) -> str:
     """What one condition of a sweep shows, in the words of the sweep."""
-    if condition["confirmed"]:
-        return "raises" if condition["difference"] > 0 else "lowers"
-    return "as random" if condition["p_corrected"] < LEVEL else "no effect shown"
+    return str(condition.get("verdict", "not known"))
 
 
 def share(value: Number | None) -> str:

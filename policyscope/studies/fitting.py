@@ -2,8 +2,9 @@
 
 One seed says little: many of the small dictionaries of the CartPole study collapse to nothing at an
 unlucky start. So every choice is fitted from several seeds, as one batched family where the kind
-allows it; the seed that explains held-out episodes best is kept, and the others say how far to
-trust it.
+allows it; the seed that explains other episodes best is kept, and the others say how far to
+trust it. The best of many on some episodes looks better there than it is, so that further episodes
+are held out of the fit and of the choice, for the scores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from policyscope.address import Site
@@ -22,7 +23,7 @@ from policyscope.dictionaries.family import fit_family
 from policyscope.dictionaries.fit import Fitted, fit
 from policyscope.dictionaries.relu import ReLU
 from policyscope.errors import InvalidInput, UnknownName
-from policyscope.recordings.batches import batches
+from policyscope.recordings.batches import batches, places_of
 from policyscope.recordings.recording import Recording
 from policyscope.scores.reconstruction import Reconstruction, ReconstructionScore
 from policyscope.scores.redundancy import (
@@ -33,44 +34,125 @@ from policyscope.scores.redundancy import (
     compare_sizes,
     descend,
 )
+from policyscope.scores.score import UNKNOWN_EPISODES
 from policyscope.scores.stability import Stability, stability
-from policyscope.statistics.episodes import FEWEST_EPISODES, hold_out
+from policyscope.statistics.episodes import FEWEST_EPISODES
+from policyscope.studies.streamed import Streamed, fit_streamed, is_too_large, stream
 from policyscope.table import Column, Table
 
-HELD_OUT_SHARE = 0.2
+CHOOSE_SHARE = 0.1
+HELD_OUT_SHARE = 0.1
 READ_ROWS = 65_536
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The activations of two sites, split by episode."""
+    """The activations of two sites, split by episode; those held out are left unread."""
 
     x: Float[Tensor, "step unit"]
     y: Float[Tensor, "step target"]
-    held_x: Float[Tensor, "held unit"]
-    held_y: Float[Tensor, "held target"]
+    choose_x: Float[Tensor, "chosen unit"]
+    choose_y: Float[Tensor, "chosen target"]
+    fitted_on: tuple[int, ...]
+    choose_on: tuple[int, ...]
+    """For choosing the best seed; empty where there are too few episodes, then choose_x is x."""
     held_out: tuple[int, ...]
-    """Empty where there are too few episodes to hold any out; then held_x is x."""
+    """For scoring what was chosen; empty where there are too few episodes."""
+
+    @property
+    def count(self) -> int:
+        """How many samples are fitted on."""
+        return len(self.x)
 
 
-def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Samples:
-    """All samples of two sites; a fifth of the episodes is held out. Maps give one per position."""
+def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Samples | Streamed:
+    """The samples of two sites, streamed where memory is too small for them.
+
+    Maps give one per position, and sites of tokens one per token. A tenth of the episodes is kept
+    back to choose the best seed on, another to score it on.
+    """
     for site in (reads, writes):
         if str(site) not in recording.columns:
             known = [spec.name for spec in recording.header.columns if spec.kind == "site"]
             raise UnknownName.among(f"recorded site in {recording.name!r}", str(site), known)
+    check_places(recording, reads, writes)
     episode = np.asarray(recording.read("episode"))
     if len(episode) == 0:
         raise InvalidInput(f"Recording {recording.name!r} is empty. Record some steps first.")
-    numbers = np.unique(episode)
-    held = np.zeros(len(episode), np.bool_)
-    if len(numbers) >= FEWEST_EPISODES:
-        held = hold_out(episode, HELD_OUT_SHARE, seed)
-    kept_back = {int(number) for number in np.unique(episode[held])}
-    fitted_on = {int(number) for number in numbers} - kept_back
+    fitted_on, choose_on, held_out = split(np.unique(episode), seed)
+    if is_too_large(recording, reads, writes):
+        return stream(recording, reads, writes, fitted_on, choose_on, held_out, seed)
     x, y = read_pairs(recording, reads, writes, fitted_on)
-    held_x, held_y = read_pairs(recording, reads, writes, kept_back) if kept_back else (x, y)
-    return Samples(x, y, held_x, held_y, tuple(sorted(kept_back)))
+    choose_x, choose_y = read_pairs(recording, reads, writes, choose_on) if choose_on else (x, y)
+    parts = (tuple(sorted(part)) for part in (fitted_on, choose_on, held_out))
+    return Samples(x, y, choose_x, choose_y, *parts)
+
+
+def check_places(recording: Recording, reads: Site, writes: Site) -> None:
+    """Raises InvalidInput where one site has samples in places that the other does not have."""
+    read, written = recording.spec(str(reads)), recording.spec(str(writes))
+    for spec in (read, written):
+        if len(spec.shape) not in (1, 2, 3):
+            raise InvalidInput(
+                f"Site '{spec.name}' has shape {list(spec.shape)}. Dictionaries are fitted on "
+                "[unit], [token, unit] and [channel, height, width]."
+            )
+    if places_of(read) != places_of(written):
+        raise InvalidInput(
+            f"'{reads}' {list(read.shape)} and '{writes}' {list(written.shape)} have no samples in "
+            "common. A dictionary reads and writes in the same places: two vectors [unit], two "
+            "sites of as many tokens [token, unit], or two maps [channel, height, width] of one "
+            "height and width."
+        )
+
+
+def split(numbers: Int[np.ndarray, " episode"], seed: int) -> tuple[set[int], set[int], set[int]]:
+    """Episodes to fit on, to choose on and to score on; all to fit on where they are too few."""
+    shuffled = np.random.default_rng(seed).permutation(numbers).tolist()
+    if len(shuffled) < FEWEST_EPISODES:
+        return set(shuffled), set(), set()
+    choosing, held = (max(round(s * len(shuffled)), 1) for s in (CHOOSE_SHARE, HELD_OUT_SHARE))
+    kept_back = choosing + held
+    return set(shuffled[kept_back:]), set(shuffled[:choosing]), set(shuffled[choosing:kept_back])
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Which episodes a fitted dictionary is scored on, and what they are to it."""
+
+    episodes: frozenset[int]
+    is_held_out: bool
+    words: str
+
+
+def basis_of(notes: Mapping[str, Any], recording: Recording) -> Basis:
+    """The episodes of `recording` that neither fit nor choice saw; all, where there are none.
+
+    `notes` are those of the fit. Whether episodes are the same is told by their seeds, which
+    follow from the recording's seed and their number: recordings of two names can share them.
+    """
+    numbers = frozenset(np.unique(np.asarray(recording.read("episode"))).tolist())
+    seeds = len(notes.get("seeds") or ())
+    chosen = f"the best of {seeds} seeds was chosen on" if seeds > 1 else ""
+    is_same = recording.name == notes["recording"]
+    if "seen" not in notes:  # by a version that chose on what it held out
+        held = numbers & frozenset(notes.get("held_out") or ())
+        if not is_same:
+            return Basis(numbers, False, f"of recording {recording.name!r}; {UNKNOWN_EPISODES}")
+        if held:
+            words = "held out of the fit" + (f", but {chosen} them" if chosen else "")
+            return Basis(held, not chosen, words)
+    seen: frozenset[int] = frozenset()
+    if recording.header.seed == notes.get("recording_seed", recording.header.seed):
+        seen = frozenset(notes.get("seen") or numbers)
+    unseen = numbers - seen
+    if not unseen:
+        words = "the same as those of the fit" + (f", and {chosen} them" if chosen else "")
+        return Basis(numbers, False, f"{words}: this flatters the dictionary")
+    if not is_same:
+        return Basis(unseen, True, f"of recording {recording.name!r}, which the fit did not see")
+    words = "held out of the fit" + (" and of the choice of its seed" if chosen else "")
+    return Basis(unseen, True, words)
 
 
 def read_pairs(
@@ -88,7 +170,7 @@ def read_pairs(
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One seed of one choice, measured on the held-out episodes."""
+    """One seed of one choice, measured on the episodes that choose."""
 
     fitted: Fitted
     score: ReconstructionScore
@@ -134,7 +216,7 @@ class Choice:
 
 
 def fit_choices(
-    samples: Samples,
+    samples: Samples | Streamed,
     choices: Sequence[Dictionary],
     reads: Site,
     writes: Site,
@@ -145,7 +227,7 @@ def fit_choices(
     learning_rate: float,
     seed: int,
 ) -> list[Choice]:
-    """Every choice fitted from `seeds` seeds; the best of each explains most held out."""
+    """Every choice fitted from `seeds` seeds; the best of each explains most where they choose."""
     if seeds < 1:
         raise InvalidInput(f"seeds is {seeds}; expected at least 1.")
     for choice in choices:
@@ -157,9 +239,11 @@ def fit_choices(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "data_seed": seed,
-        "held_out": (samples.held_x, samples.held_y),
+        "held_out": (samples.choose_x, samples.choose_y),
     }
-    if all(type(choice) is ReLU for choice in choices):
+    if isinstance(samples, Streamed):
+        fitted = fit_streamed(samples, members, numbers * len(choices), **schedule)
+    elif all(type(choice) is ReLU for choice in choices):
         together = cast(Sequence[ReLU], members)
         fitted = fit_family(
             together, samples.x, samples.y, seeds=numbers * len(choices), **schedule
@@ -185,13 +269,13 @@ def fit_choices(
     return found
 
 
-def measure(fitted: Fitted, samples: Samples) -> Candidate:
-    """Scores and code statistics of one fitted dictionary on the held-out samples."""
+def measure(fitted: Fitted, samples: Samples | Streamed) -> Candidate:
+    """Scores and code statistics of one fitted dictionary on the samples that choose."""
     dictionary = fitted.dictionary
     fold, correlation = Reconstruction(), CodeCorrelation()
     with torch.no_grad():
         for x, y in zip(
-            samples.held_x.split(READ_ROWS), samples.held_y.split(READ_ROWS), strict=True
+            samples.choose_x.split(READ_ROWS), samples.choose_y.split(READ_ROWS), strict=True
         ):
             codes = dictionary.encode(x)
             fold.update(y.numpy(), dictionary.decode(codes).numpy(), codes.numpy())
@@ -241,8 +325,12 @@ class Sizes:
         return self.comparison.table()
 
 
-def compare_choices(choices: Sequence[Choice], samples: Samples) -> Sizes | None:
-    """The widths of one fit against each other; None when there is one width only."""
+def compare_choices(choices: Sequence[Choice], samples: Samples | Streamed) -> Sizes | None:
+    """The widths of one fit against each other; None when there is one width only.
+
+    Raises InvalidInput where two choices are of one width, see `check_widths`.
+    """
+    check_widths([choice.dictionary for choice in choices])
     ordered = sorted(choices, key=lambda choice: len(choice.dictionary))
     if len({len(choice.dictionary) for choice in ordered}) < 2:
         return None
@@ -252,13 +340,25 @@ def compare_choices(choices: Sequence[Choice], samples: Samples) -> Sizes | None
         fold = CodeCorrelation()
         with torch.no_grad():
             fold.update(
-                narrow.dictionary.encode(samples.held_x).numpy(),
-                wide.dictionary.encode(samples.held_x).numpy(),
+                narrow.dictionary.encode(samples.choose_x).numpy(),
+                wide.dictionary.encode(samples.choose_x).numpy(),
             )
         fates = descend(fold.result(), narrow.best.member.directions, wide.best.member.directions)
         alive = narrow.best.member.alive
         descents[narrow.dictionary.name] = tuple(fate for fate in fates if alive[fate.feature])
     return Sizes(comparison, descents)
+
+
+def check_widths(dictionaries: Sequence[Dictionary]) -> None:
+    """Raises InvalidInput where two dictionaries that are to be compared by width have the same."""
+    widths = [dictionary.width for dictionary in dictionaries]
+    twice = sorted({width for width in widths if widths.count(width) > 1})
+    if twice:
+        raise InvalidInput(
+            f"Dictionaries that are fitted together are compared by their width, but width "
+            f"{twice[0]} occurs {widths.count(twice[0])} times. Fit those one by one, or give "
+            "`penalties` to compare penalties."
+        )
 
 
 @dataclass(frozen=True)
@@ -273,7 +373,7 @@ class PenaltyRow:
 
 
 def compare_penalties(
-    samples: Samples, choice: ReLU, penalties: Sequence[float], **how: Any
+    samples: Samples | Streamed, choice: ReLU, penalties: Sequence[float], **how: Any
 ) -> tuple[PenaltyRow, ...]:
     """The same dictionary under other penalties, from the same seeds."""
     others = []
@@ -328,7 +428,8 @@ def fit_table(choices: Sequence[Choice]) -> Table:
             )
         )
     note = (
-        "Unexplained variance on held-out episodes, of the best seed, the median and the worst; "
+        "Unexplained variance, on the episodes that chose it, of the best seed, the median and the "
+        "worst (the score is on others, if there are any); "
         "found again: share of other seeds with a matching direction (|cosine| ≥ 0.9)."
     )
     return Table("Dictionaries", columns, tuple(rows), note)

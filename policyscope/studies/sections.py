@@ -290,10 +290,14 @@ def dictionary_section(
         ),
         left_out=max(0, len(features) - MOST_CARDS),
         alphas=tuple(sorted({condition["alpha"] for condition in conditions})),
-        verdicts={
-            word: words.count(word) for word in ("raises", "lowers", "as random", "no effect shown")
-        },
+        verdicts={word: words.count(word) for word in sorted(set(words), key=by_claim)},
     )
+
+
+def by_claim(word: str) -> tuple[int, str]:
+    """Sorts verdicts: the two that claim something first, no effect last."""
+    order = {"raises": 0, "lowers": 1, "no effect shown": 3}
+    return order.get(word, 2), word
 
 
 def shown_features(table: Document | None, sweep: Document | None) -> list[int]:

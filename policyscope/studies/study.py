@@ -14,11 +14,12 @@ Every verb is a plain function elsewhere; here it knows where its inputs lie and
 """
 
 import errno
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,8 @@ from policyscope.scores.score import Score, score
 from policyscope.studies.fitting import (
     Choice,
     Sizes,
+    basis_of,
+    check_widths,
     compare_choices,
     compare_penalties,
     fit_choices,
@@ -124,7 +127,7 @@ class Study:
         where = opened.environment if env is None else env
         if where is None:
             raise InvalidInput(
-                f"{opened.name} does not say where it acts. Give env, as CartPole-v1."
+                f"{opened.name} does not say where it acts. Give one: --env ID, as Gymnasium names it."
             )
         check_id(where)
         arguments = dict(env_args or {})
@@ -378,7 +381,7 @@ class Study:
         learning_rate: float = 1e-3,
         seed: int = 0,
     ) -> Dictionary:
-        """Fits a dictionary from several seeds and keeps the one that explains most, held out."""
+        """Fits a dictionary from several seeds; keeps the one that explains other episodes best."""
         dictionary.name = name or dictionary.name
         return self.fit_sizes(
             [dictionary],
@@ -409,8 +412,10 @@ class Study:
     ) -> Fits:
         """Fits several dictionaries on the same sites as one family, and compares their sizes.
 
-        `penalties` are further L1 penalties to try on each, only to be compared.
+        `penalties` are further L1 penalties to try on each, only to be compared. Raises
+        InvalidInput where two dictionaries are equally wide.
         """
+        check_widths(dictionaries)
         read, write = Site.parse(reads), Site.parse(writes)
         for one in dictionaries:
             one.name = check_name("dictionary", one.name or default_name(write, one))
@@ -435,7 +440,10 @@ class Study:
                 notes = {
                     **choice.to_json(),
                     "recording": source.name,
-                    "samples": len(samples.x),
+                    "samples": samples.count,
+                    "recording_seed": source.header.seed,
+                    "seen": sorted((*samples.fitted_on, *samples.choose_on)),
+                    "choose_on": list(samples.choose_on),
                     "held_out": list(samples.held_out),
                     "schedule": how,
                     "penalties": [vars(row) for row in tried.get(fitted.name, ())],
@@ -481,8 +489,9 @@ class Study:
         deterministic: bool = False,
         seed: int = 0,
     ) -> Score:
-        """How good a dictionary is, on episodes it was not fitted on.
+        """How good a dictionary is, on episodes that its fit did not see, if there are any.
 
+        The score says in its `basis` what the episodes are.
         `episodes` are played for the return kept; with 0 that score is left out.
         """
         check_episodes(episodes, fewest=0)
@@ -490,16 +499,23 @@ class Study:
         with self.keeping("features", fitted.name, "score.json") as keep:
             source = self.source_of(fitted, recording)
             notes = self.notes(fitted.name)
-            held_out = set(notes["held_out"]) if notes["recording"] == source.name else set()
+            basis = basis_of(notes, source)
             found = score(
                 self.agent,
                 self.make_environment,
                 source,
                 fitted,
                 seeds=episode_seeds("score", episodes, seed),
-                held_out=held_out or None,
+                held_out=basis.episodes,
                 deterministic=deterministic,
                 seed=seed,
+            )
+            again = (notes.get("stability") or {}).get("overall")
+            found = replace(
+                found,
+                is_held_out=basis.is_held_out,
+                basis=basis.words,
+                stability=math.nan if again is None else again,
             )
             keep(found.to_json())
         return found

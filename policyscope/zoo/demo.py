@@ -23,7 +23,7 @@ from policyscope.zoo.system import ZOO, train_agent
 NAME = "cartpole"
 WIDTHS = (2, 4, 8)
 SWEET_SPOT = 4
-"""The width whose features the source steers; its random bands get the most directions."""
+"""The width whose features the source steers, and among which a nudge is searched for."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Scale:
     penalties: tuple[float, ...] = (1e-6, 1e-4)
     alphas: tuple[float, ...] = (-2.5, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 2.5)
     sweep_episodes: int = 50
-    random_directions: int = 39
-    other_random_directions: int = 9
+    random_directions: int = 19
+    """The fewest that can tell a feature from a random direction, and the same for every width."""
+    nudge_random_directions: int = 39
     confirm: int = 200
 
 
@@ -49,8 +50,7 @@ QUICK = Scale(
     penalties=(),
     alphas=(-1.0, 1.0),
     sweep_episodes=20,
-    random_directions=19,
-    other_random_directions=9,
+    nudge_random_directions=19,
     confirm=100,
 )
 
@@ -210,12 +210,11 @@ def demo(
         f"{scale.sweep_episodes} episodes each"
     )
     for name in names:
-        is_main = name.endswith(f"/k{SWEET_SPOT}")
         sweeps[name] = study.sweep(
             name,
             alphas=scale.alphas,
             episodes=scale.sweep_episodes,
-            random_directions=scale.random_directions if is_main else scale.other_random_directions,
+            random_directions=scale.random_directions,
             seed=seed,
         )
     yield "Searching for a nudge, and confirming it on fresh seeds"
@@ -223,7 +222,7 @@ def demo(
         [f"{layer}/k{SWEET_SPOT}" for layer in fits],
         episodes=scale.sweep_episodes,
         confirm=scale.confirm,
-        random_directions=scale.random_directions,
+        random_directions=scale.nudge_random_directions,
         seed=seed,
     )
     yield "Writing the report"

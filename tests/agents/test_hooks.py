@@ -382,6 +382,44 @@ def test_the_rows_of_a_recurrent_module_come_first():
         assert hooks.values[reads[2]].shape == (len(x), 6)
 
 
+class Carrying(nn.Module):
+    def __init__(self, kind, layers):
+        super().__init__()
+        self.rnn = kind(4, 6, num_layers=layers, batch_first=True)
+
+    def forward(self, x, state):
+        return self.rnn(x, state)
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_batch_first_speaks_of_the_sequence_and_not_of_the_state(kind, layers):
+    """Each state that is read and edited is [row, unit], or [row, layer, unit]."""
+    torch.manual_seed(0)
+    network, rows = Carrying(kind, layers), 3
+    x, hidden = torch.randn(rows, 5, 4), torch.randn(layers, rows, 6)
+    state = (hidden, hidden + 1) if kind is nn.LSTM else hidden
+    many = range(1, 1 + (2 if kind is nn.LSTM else 1))
+    ins, outs = ([site(f"rnn:{side}.{i}") for i in many] for side in ("in", "out"))
+    push = torch.arange(rows, dtype=torch.float32).view(-1, *(1,) * (1 if layers == 1 else 2))
+
+    def by_row(given):
+        given = given.movedim(1, 0)
+        return given.squeeze(1) if layers == 1 else given
+
+    with torch.no_grad():
+        plain = leaves(network(x, state))
+        reads = [*ins, *outs, site("rnn:out.0")]
+        edits = {outs[-1]: lambda activation, values: activation + push}
+        with Hooks(network, reads, edits) as hooks:
+            edited = leaves(hooks.run(network, x, state))
+    assert torch.equal(hooks.values[site("rnn:out.0")], plain[0])
+    for index, before in zip(many, leaves(state), strict=True):
+        assert torch.equal(hooks.values[ins[index - 1]], by_row(before))
+        assert torch.equal(hooks.values[outs[index - 1]], by_row(edited[index]))
+    torch.testing.assert_close(by_row(edited[many[-1]]), by_row(plain[many[-1]]) + push)
+
+
 def test_an_edit_of_a_recurrent_module_reaches_the_rows_it_means():
     torch.manual_seed(0)
     network, x = Remembering(), inputs()

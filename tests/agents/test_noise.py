@@ -1,5 +1,7 @@
 """Addressed noise: known answers, uniformity, and independence of everything but the address."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policyscope.agents.noise import AddressedNoise, Noise, philox, to_unit, uniform_at
+from policyscope.errors import InvalidInput
 
 COUNT = 3
 seeds = st.integers(0, 2**40)
@@ -26,9 +29,9 @@ def words(text):
     return [int(word, 16) for word in text.split()]
 
 
-def one(seed, episode, step, count=COUNT):
+def one(seed, episode, step, count=COUNT, draw=0):
     """The numbers of one address, made alone."""
-    return uniform_at(seed, np.array([episode]), np.array([step]), count)[0]
+    return uniform_at(seed, np.array([episode]), np.array([step]), count, draw)[0]
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN_ANSWERS)
@@ -111,16 +114,53 @@ def test_noise_depends_on_nothing_but_its_address(seed, ahead, episodes, data):
             rows = np.arange(1, len(playing))
             playing, step = playing[rows], step[rows]
             noise.keep(rows)
-        for count in data.draw(st.sets(st.sampled_from([1, 2, 5]))):
-            expected = np.stack([one(seed, *at, count) for at in zip(playing, step, strict=True)])
-            np.testing.assert_array_equal(noise.uniform(count).numpy(), expected)
+        counts = data.draw(st.lists(st.sampled_from([1, 2, 5]), max_size=3))
+        for _ in range(data.draw(st.integers(1, 2))):
+            noise.rewind()
+            for draw, count in enumerate(counts):
+                expected = [one(seed, *at, count, draw) for at in zip(playing, step, strict=True)]
+                np.testing.assert_array_equal(noise.uniform(count).numpy(), np.stack(expected))
         noise.advance()
         step += 1
 
 
-def test_asking_twice_at_one_step_gives_the_same():
+def test_each_draw_of_a_step_is_its_own():
     noise = AddressedNoise(0, rows=2)
-    assert torch.equal(noise.uniform(2).clone(), noise.uniform(2))
+    first, second, third = (noise.uniform(count).clone() for count in (2, 2, 3))
+    assert not np.isin(second, first).any()
+    assert not np.isin(third, torch.cat([first, second])).any()
+    noise.rewind()
+    assert torch.equal(noise.uniform(2), first)
+    noise.advance()
+    other = noise.uniform(2).clone()
+    noise.rewind()
+    assert torch.equal(noise.uniform(2), other)
+    assert not np.isin(other, torch.cat([first, second])).any()
+
+
+def test_draws_of_a_step_are_uncorrelated():
+    """Independent uniforms: the correlation of 40,000 pairs has a standard error of 1/200."""
+    draws = [uniform_at(11, np.arange(10_000), np.array(0), 4, draw) for draw in (0, 1)]
+    correlation = np.corrcoef(*(numbers.ravel() for numbers in draws))[0, 1]
+    assert abs(correlation) < 4 / 200
+
+
+def test_one_draw_per_step_gives_what_it_always_gave():
+    """Recordings of agents that draw once per step must replay bit for bit."""
+    noise, digest = AddressedNoise(7, rows=3, ahead=4), hashlib.sha256()
+    noise.begin(np.arange(3), np.array([5, 2**33, 12]))
+    for step in range(10):
+        if step == 6:
+            noise.begin(np.array([1]), np.array([99]), lambda: (100, 101))
+        digest.update(noise.uniform(5).numpy().astype("<f4").tobytes())
+        noise.advance()
+    assert digest.hexdigest() == "a2f4b470287cac4c83146883b70f1325b7ce669d28d790cfa2d90f370871da00"
+
+
+@pytest.mark.parametrize(("count", "draw"), [(2**18 + 1, 0), (1, 2**16)])
+def test_draws_that_would_meet_others_are_refused(count, draw):
+    with pytest.raises(InvalidInput, match="An agent may draw 65536 times per step"):
+        one(0, 0, 0, count, draw)
 
 
 def test_it_is_a_noise():

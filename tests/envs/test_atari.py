@@ -83,3 +83,11 @@ def test_it_cannot_be_asked_for_memory_and_says_what_can():
 def test_actions_have_meanings():
     assert action_meanings(find_game(ID, {})) == ("NOOP", "FIRE", "RIGHT", "LEFT")
     assert len(action_meanings(find_game(ID, {"full_action_space": True}))) == 18
+
+
+def test_seeds_beyond_31_bits_play():
+    """As runs with --seed 3 and beyond have them."""
+    beyond = Atari(ID, 1, threads=1)
+    beyond.reset(np.array([0]), [9 * 10**9])
+    beyond.step(np.array([0]))
+    beyond.reset(np.array([0]), [9 * 10**9 + 1])

@@ -91,3 +91,13 @@ def test_a_byte_out_of_range_is_refused():
     for ram in ({128: 0}, {0: 256}, {-1: 0}):
         with pytest.raises(InvalidInput, match="out of range"):
             env.edit(0, {"ram": ram})
+
+
+def test_both_forms_play_the_same_episode_of_a_seed_beyond_31_bits():
+    one, other = Emulators("ALE/Breakout-v5", 1), Atari("ALE/Breakout-v5", 1, threads=1)
+    for environment in (one, other):
+        environment.reset(np.array([0]), [9 * 10**9])
+    for _ in range(5):
+        np.testing.assert_array_equal(one.observation, other.observation)
+        one.step(np.array([1]))
+        other.step(np.array([1]))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from policyscope.envs.seeds import game_seed
 from policyscope.errors import InvalidInput, MissingExtra
 
 try:
@@ -180,3 +181,11 @@ def test_what_it_is_not_made_with():
             Procgen(id, 1, **arguments)
     with pytest.raises(InvalidInput, match="There is no level -1"):
         make(1, seeds=[-1])
+
+
+def test_seeds_beyond_31_bits_have_levels():
+    """As runs with --seed 3 and beyond have them."""
+    environment = make(2, seeds=[9 * 10**9, 9 * 10**9 + 1])
+    levels = [environment.level(row).fields["current_level_seed"] for row in range(2)]
+    assert levels == [game_seed(9 * 10**9), game_seed(9 * 10**9 + 1)]
+    assert levels[0] != levels[1]

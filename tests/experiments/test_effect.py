@@ -16,8 +16,11 @@ from scipy import stats
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite, UnknownName
 from policyscope.experiments.effect import (
     CORRECTIONS,
+    LEVEL,
     band,
+    beyond_random,
     correct,
+    fewest_directions,
     iqm,
     mean_interval,
     middle_mean,
@@ -226,3 +229,77 @@ def test_effects_and_intervals_print_as_a_reader_writes_them() -> None:
     assert str(effect) == "+2.5 [+0.4, +4.6]"
     interval = mean_interval(np.array([1.0, 2.0, 3.0, 4.0]), generator=np.random.default_rng(0))
     assert str(interval) == "2.5 [0.4, 4.6]"
+
+
+SCREENS, FEATURES, DIRECTIONS, EPISODES = 300, 8, 39, 50
+STRENGTHS = np.array([-2.5, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 2.5])
+DOSES = {
+    "linear": lambda push: 40 * push,
+    "saturating": lambda push: 150 * np.tanh(push),
+    "mostly harmful": lambda push: 20 * push - 150 * (1 - np.exp(-(push**2) / 2)),
+}
+"""What a push along the one direction that matters does to the mean return."""
+
+
+def screen(
+    dose: str, generator: np.random.Generator, planted: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measured effects and standard errors [feature · strength, direction]; column 0 the features.
+
+    Every direction is random in 32 units, but for `planted` features that are the one direction.
+    """
+    along = generator.normal(size=(FEATURES, 1 + DIRECTIONS)) * 2 / np.sqrt(32)
+    along[:planted, 0] = 2.0
+    norm = generator.uniform(0.5, 2, (FEATURES, 1, 1))
+    truth = DOSES[dose](STRENGTHS[None, :, None] * norm * along[:, None, :])
+    error = 30 / np.sqrt(EPISODES)
+    effects = truth + error * generator.normal(size=truth.shape)
+    return effects.reshape(-1, 1 + DIRECTIONS), np.full(truth.size // (1 + DIRECTIONS), error)
+
+
+def confirmed(effects: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a band per condition would confirm, and what is confirmed with both p corrected."""
+    p = 2 * stats.t.sf(np.abs(effects[:, 0]) / error, EPISODES - 1)
+    is_shown = correct(p) <= LEVEL
+    bands = [band(row[1:]) for row in effects]
+    outside = [not b.contains(e) for b, e in zip(bands, effects[:, 0], strict=True)]
+    return is_shown & outside, is_shown & (beyond_random(effects[:, 0], effects[:, 1:]) <= LEVEL)
+
+
+@pytest.mark.parametrize("dose", DOSES)
+def test_random_directions_with_real_effects_are_not_confirmed(dose: str) -> None:
+    """The table has at most a chance of 5 % of even one; a band per condition had over half."""
+    generator = np.random.default_rng(0)
+    counts = np.array(
+        [[c.sum() for c in confirmed(*screen(dose, generator))] for _ in range(SCREENS)]
+    )
+    by_band, now = counts.T
+    assert (by_band > 0).mean() > 0.5
+    assert by_band.mean() > 1.5
+    assert (now > 0).mean() <= LEVEL + 3 * np.sqrt(LEVEL * (1 - LEVEL) / SCREENS)
+    assert now.mean() < 0.3
+
+
+def test_the_direction_that_matters_is_confirmed() -> None:
+    generator = np.random.default_rng(1)
+    screens = [confirmed(*screen("linear", generator, planted=2))[1] for _ in range(50)]
+    planted = 2 * len(STRENGTHS)
+    assert np.mean([found[:planted].mean() for found in screens]) > 0.8
+
+
+def test_harm_that_is_less_than_random_is_not_beyond_random() -> None:
+    controls = -100.0 + np.linspace(-10, 10, 19)[None]
+    spared, harmed, helped = (
+        float(beyond_random(np.array([effect]), controls)[0]) for effect in (-20.0, -180.0, 30.0)
+    )
+    assert (spared, harmed, helped) == (1.0, 1 / 20, 1 / 20)
+
+
+def test_where_nothing_differs_nothing_is_beyond_random() -> None:
+    np.testing.assert_array_equal(beyond_random(np.zeros(3), np.zeros((3, 19))), np.ones(3))
+
+
+@pytest.mark.parametrize(("level", "fewest"), [(0.05, 19), (0.01, 99), (0.5, 1)])
+def test_as_many_directions_as_reach_the_level(level: float, fewest: int) -> None:
+    assert fewest_directions(level) == fewest
+    assert 1 / (1 + fewest) <= level < 1 / fewest

@@ -9,15 +9,19 @@ import pytest
 import torch
 from scipy.stats import false_discovery_control
 
+from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.agent import Acted
 from policyscope.envs.metric import Metric
 from policyscope.errors import InvalidInput
 from policyscope.experiments.directions import random_directions
-from policyscope.experiments.sweep import Sweep, sweep
+from policyscope.experiments.sweep import Sweep, compare_actions, sweep
+from policyscope.interventions.steer import steer
 from policyscope.rollouts.observation import States
 from policyscope.testing.planted import (
     NoiseEnvironment,
     PayingEnvironment,
     action_chance,
+    layered,
     paying_agent,
     unit_features,
 )
@@ -60,7 +64,7 @@ def test_what_does_nothing_differs_in_nothing() -> None:
         assert condition.effect.difference == 0
         assert condition.p_corrected == 1
         assert not condition.is_confirmed
-        assert Sweep.verdict(condition) == "no effect shown"
+        assert condition.verdict == "no effect shown"
 
 
 def test_the_dose_response_rises_with_the_strength() -> None:
@@ -120,6 +124,25 @@ def test_the_actions_agree_where_nothing_is_pushed() -> None:
     assert agreement[HELPS, -2.0] == 1.0
 
 
+class Continuous(TorchAgent):
+    """Acts with the numbers that its module gives."""
+
+    def act(self, observation: Any, state: Any, noise: Any) -> Acted:
+        return Acted(self.module(observation).numpy())
+
+
+def test_continuous_actions_are_compared_by_their_distance() -> None:
+    """Their share of equal ones is not known: it would be of floats equal to the last bit."""
+    reads_step = Continuous(layered(([[0.0, 1.0, 0.0]], [0.0]), ([[2.0]], [0.0])))
+    states = torch.zeros(8, 3)
+    states[:, 1] = torch.arange(8)
+    seen = States(states, np.zeros(8, np.int64))
+    pushes = [steer(feature, 1.0) for feature in unit_features(1)]
+    same, distance = compare_actions(reads_step, pushes, seen)
+    assert np.isnan(same).all()
+    np.testing.assert_allclose(distance, 2.0 / (2 * np.arange(8)).std())
+
+
 def test_trajectories_are_of_the_baseline_and_the_features() -> None:
     shown = [trajectory.condition for trajectory in swept().trajectories]
     assert len(shown) == 1 + 9
@@ -140,12 +163,61 @@ def test_the_table_and_the_json_say_the_same() -> None:
     assert "baseline" in swept()._repr_html_()
 
 
+def few(random: int) -> Sweep:
+    """One condition with a plain effect, beside this many random directions."""
+    return sweep(
+        paying_agent(), PayingEnvironment, [CODER[0]], [2.0], seeds=range(20), random=random
+    )
+
+
 def test_without_states_or_directions_those_are_left_out() -> None:
-    bare = sweep(paying_agent(), PayingEnvironment, [CODER[0]], [1.0], seeds=range(4), random=0)
-    assert np.isnan(bare.conditions[0].action_agreement)
-    assert bare.conditions[0].random is None
-    assert bare.to_json()["conditions"][0]["action_agreement"] is None
-    assert str(bare)
+    bare = few(random=0)
+    (condition,) = bare.conditions
+    assert np.isnan(condition.action_agreement)
+    assert condition.random is None
+    (document,) = bare.to_json()["conditions"]
+    assert document["action_agreement"] is document["p_random"] is document["p_verdict"] is None
+
+
+def test_without_random_directions_nothing_is_confirmed() -> None:
+    (condition,) = few(random=0).conditions
+    assert condition.is_shown
+    assert not condition.is_confirmed
+    assert condition.verdict == "not compared with random"
+    assert "Not compared with random directions" in few(random=0).note()
+
+
+def test_too_few_random_directions_say_so_and_how_many_are_needed() -> None:
+    found = few(random=18)
+    (condition,) = found.conditions
+    assert condition.is_shown
+    assert condition.p_random >= 1 / 19
+    assert not condition.is_confirmed
+    assert condition.verdict == "too few random directions"
+    assert "Nothing can be confirmed with 18 random directions" in found.note()
+    assert "19 are needed" in found.note()
+
+
+def test_a_feature_beyond_all_random_directions_is_confirmed() -> None:
+    """In 64 units hardly any random direction pushes as the one unit does that is read."""
+    wide = unit_features(64)
+    head = torch.zeros(2, 64)
+    head[1, 0] = 1.0
+    hidden = ([[0.0] * 3] * 64, [0.0] * 64)
+    reader = TorchAgent(layered(hidden, (head.tolist(), [0.0, -1.0])))
+    found = sweep(reader, PayingEnvironment, [wide[0], wide[1]], [3.0], seeds=SEEDS, random=19)
+    helps, idle = found.conditions
+    assert (helps.p_random, helps.is_confirmed, helps.verdict) == (1 / 20, True, "raises")
+    assert (idle.p_random, idle.verdict) == (1.0, "no effect shown")
+    assert "A verdict needs both p at or below 0.05" in found.note()
+    assert found.to_json()["conditions"][0]["verdict"] == "raises"
+
+
+def test_every_feature_has_random_directions_of_its_own() -> None:
+    one, two = (swept().of(feature)[-1].random for feature in (HELPS, HURTS))
+    assert one is not None
+    assert two is not None
+    assert one.effects != two.effects
 
 
 def test_noise_confirms_nothing() -> None:

@@ -13,6 +13,7 @@ from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Acted, Agent
 from policyscope.agents.spaces import Box
 from policyscope.dictionaries.relu import ReLU
+from policyscope.errors import UnknownName
 from policyscope.features import effects
 from policyscope.features.effects import ActionEffects, action_effects, episode_interval
 from policyscope.rollouts.observation import States
@@ -144,7 +145,9 @@ class Continuous(TorchAgent):
     def act(self, observation: Tensor, state: Any, noise: Any) -> Acted:
         mean = super().act(observation, state, noise).outputs["logits"]
         bounds = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
-        return Acted(within(mean, Box((2,), *bounds), is_scaled=False), {"mean": mean})
+        return Acted(
+            within(mean, Box((2,), low=bounds[0], high=bounds[1]), is_scaled=False), {"mean": mean}
+        )
 
 
 def test_continuous_actions_have_effects_on_their_mean() -> None:
@@ -167,3 +170,25 @@ def test_the_interval_knows_that_steps_of_an_episode_are_alike() -> None:
     # Two episodes: t with one degree of freedom, 12.7, times a standard error of 1.
     np.testing.assert_allclose(high - mean, 12.706, rtol=1e-3)
     np.testing.assert_allclose(mean - low, 12.706, rtol=1e-3)
+
+
+class Undetached(TorchAgent):
+    """An act as one writes it for playing: it leaves torch without a thought of gradients."""
+
+    def act(self, observation: Tensor, state: Any, noise: Any) -> Acted:
+        mean = super().act(observation, state, noise).outputs["logits"]
+        return Acted(np.tanh(mean.numpy()), {"mean": mean})
+
+
+def test_an_act_that_cannot_be_differentiated_has_measured_effects_and_a_reason() -> None:
+    result, plain = found(Undetached(LINEAR.module)), found()
+    assert np.isnan(result.direct).all()
+    assert result.direct.shape == plain.direct.shape
+    assert "cannot be differentiated: Can't call numpy()" in result.reason
+    np.testing.assert_allclose(result.measured, plain.measured)
+    assert plain.reason == ""
+
+
+def test_other_errors_of_the_agent_are_not_hidden() -> None:
+    with pytest.raises(UnknownName, match="nowhere"):
+        found(dictionary=features(IDENTITY, DIRECTIONS, reads="fc2:in", writes="nowhere:in"))

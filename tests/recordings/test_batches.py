@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from policyscope.errors import InvalidInput, NotEnoughData, UnknownName
 from policyscope.recordings import batches as module
 from policyscope.recordings.batches import batches, cut
-from policyscope.recordings.format import ColumnSpec
+from policyscope.recordings.format import ColumnSpec, RecordingHeader
 from policyscope.recordings.recording import Recording
 from policyscope.recordings.writer import RecordingWriter
 
@@ -43,6 +44,26 @@ def test_each_sample_comes_once_with_its_own_row(recorded: Path, plan, shuffle):
     np.testing.assert_array_equal(value, plan.values(plan.columns[3], episode, step))
     in_order = np.array_equal(episode, recording.read("episode"))
     assert in_order == (shuffle is None)
+
+
+@pytest.mark.usefixtures("pools")
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+def test_a_site_of_tokens_gives_one_sample_per_token(tmp_path: Path, plan, shuffle):
+    tokens = ColumnSpec("tokens:out", "site", "float32", (3, 2))
+    header = RecordingHeader(**{**vars(plan.header()), "columns": (tokens,)})
+    block = plan.steady(0)
+    values = np.arange(block.episode.size * 6, dtype=np.float32)
+    columns = {"tokens:out": values.reshape(*block.episode.shape, 3, 2)}
+    with RecordingWriter(tmp_path / "tokens", header) as writer:
+        writer.write(replace(block, columns=columns))
+    recording = Recording.open(tmp_path / "tokens")
+    generator = np.random.default_rng(0)
+    stream = batches(recording, ["tokens:out", "episode"], 7, generator=generator, shuffle=shuffle)
+    _, (x, episode) = joined(stream)
+    assert x.shape == (60, 2)
+    order = np.argsort(x[:, 0])
+    np.testing.assert_array_equal(x[order].ravel(), values)
+    np.testing.assert_array_equal(episode[order], block.episode.ravel().repeat(3))
 
 
 @pytest.mark.usefixtures("pools")

@@ -12,6 +12,8 @@ from torch import nn
 
 from policyscope.address import Site
 from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.agent import Acted
+from policyscope.agents.noise import uniform_at
 from policyscope.errors import EnvironmentFailed, InvalidInput
 from policyscope.interventions.clamp import clamp
 from policyscope.interventions.intervention import Intervention
@@ -320,6 +322,30 @@ def test_reads_that_are_overwritten_in_place_are_copied_also_when_resuming(play:
     assert (whole["0:out"] < 0).any()
     rest = play([], 1, agent=agent(), reads=reads, starts=[Start(JOBS[0], 5)])
     np.testing.assert_array_equal(rest["0:out"], whole["0:out"][5:])
+
+
+class DrawingTwice(TorchAgent):
+    """Says which numbers it drew."""
+
+    def act(self, observation: Any, state: Any, noise: Any) -> Acted:
+        acted = super().act(observation, state, None)
+        drawn = {name: noise.uniform(2).clone() for name in ("first", "second")}
+        return Acted(acted.action, {**acted.outputs, **drawn})
+
+
+def test_acting_without_consequence_shifts_no_draw(play: Any) -> None:
+    """Neither to learn shapes, nor to copy a read, nor in a replay."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+    agent, reads = DrawingTwice(network), (Site.parse("0:out"),)
+    played = play(JOBS[:2], 2, agent=agent, reads=reads, seed=5)
+    seeds = np.array([JOBS[episode].seed for episode in played["episode"]])
+    for draw, name in enumerate(("first", "second")):
+        expected = uniform_at(5, seeds, played["step"].astype(np.int64), 2, draw)
+        np.testing.assert_array_equal(played[name], expected)
+    rest = play([], 1, agent=agent, reads=reads, seed=5, starts=[Start(JOBS[0], 5)])
+    of_first = played["episode"] == JOBS[0].episode
+    np.testing.assert_array_equal(rest["second"], played["second"][of_first][5:])
 
 
 class Told(TorchAgent):

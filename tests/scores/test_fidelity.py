@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.agent import Acted
 from policyscope.dictionaries.relu import ReLU
 from policyscope.rollouts.observation import States
 from policyscope.scores import fidelity
 from policyscope.scores.fidelity import (
     ReturnKept,
     agreement,
+    interval_of,
     kept_share,
+    kl_of,
     return_kept,
 )
 from policyscope.testing.planted import (
@@ -60,7 +63,25 @@ def test_a_dictionary_of_one_half_keeps_a_part() -> None:
 
 def test_where_ablation_does_no_harm_there_is_nothing_to_keep() -> None:
     found = kept(perfect_dictionary(3), torch.tensor([2.0, 1.0, 1.0]))
-    assert np.isnan(found.value)
+    assert np.isnan([found.value, found.low, found.high]).all()
+    assert found.undefined > 0.5
+    assert str(found) == "not known"
+    assert "does no better than the ablated one" in found.reason
+
+
+@pytest.mark.parametrize(("undefined", "has_interval"), [(20, False), (2, True), (0, True)])
+def test_an_interval_is_not_made_of_the_agreeable_resamples_only(
+    undefined: int, has_interval: bool
+) -> None:
+    shares = np.linspace(0, 1, 100)
+    shares[:undefined] = np.nan
+    low, high, share = interval_of(0.5, shares)
+    assert share == undefined / 100
+    assert (not np.isnan([low, high]).any()) == has_interval
+    found = ReturnKept(0.5, low, high, 2.0, 1.5, 1.0, 10, share)
+    assert (str(found) == "50%, no interval") == (not has_interval)
+    assert (found.reason == "") == has_interval
+    assert np.isnan(interval_of(np.nan, np.ones(100))[:2]).all()
 
 
 def test_kept_share_is_the_place_between_ablated_and_untouched() -> None:
@@ -89,6 +110,37 @@ def test_agreement_is_unknown_without_states_and_kl_without_logits() -> None:
     assert found is not None
     assert found.actions == 1.0
     assert np.isnan(found.kl)
+
+
+class Continuous(TorchAgent):
+    """Acts with the numbers that its module gives."""
+
+    def act(self, observation: Any, state: Any, noise: Any) -> Acted:
+        return Acted(self.module(observation).numpy())
+
+
+def test_continuous_actions_have_a_distance_and_no_share_of_equal_ones() -> None:
+    agent = Continuous(layered(([[0.0, 1.0, 0.0]], [0.0]), ([[2.0]], [0.0])))
+    states = States(torch.tensor([[0.0, step, 0.0] for step in range(8)]), np.arange(8))
+    found = agreement(agent, silent_dictionary(torch.zeros(1)), states)
+    assert found is not None
+    assert np.isnan(found.actions)
+    assert np.isnan(found.kl)
+    numbers = 2.0 * np.arange(8)
+    np.testing.assert_allclose(found.distance, numbers.mean() / numbers.std(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("action", "logits", "is_known"),
+    [([0, 1], (2, 2), True), ([[0], [1]], (2, 2), True), ([[0, 1], [1, 0]], (2, 4), False),
+     ([[True], [False]], (2, 1), False), ([0.5, 0.1], (2, 2), False)],
+)  # fmt: skip
+def test_kl_is_of_one_choice_among_several(
+    action: list[Any], logits: tuple[int, int], is_known: bool
+) -> None:
+    """The logits of several parts are no softmax together, and one logit is a yes or no."""
+    acted = Acted(np.array(action), {"logits": torch.zeros(logits)})
+    assert np.isfinite(kl_of(acted, acted).numpy()).all() == is_known
 
 
 class Recurrent(TorchAgent):

@@ -107,6 +107,13 @@ def test_nothing_is_advised_without_reason():
         compare_sizes([])
 
 
+def test_other_choices_of_one_width_are_no_further_seeds():
+    """Penalties mixed into a width would make its median that of neither."""
+    mixed = [member(4, s, loss) for loss in (0.1, 0.9) for s in range(3)]
+    with pytest.raises(InvalidInput, match="Seed 0 of width 4 occurs 2 times"):
+        compare_sizes([*mixed, *(member(2, s, 0.2) for s in range(3))])
+
+
 def test_members_must_fit_their_width():
     wrong = Member(3, 0, 0.1, np.eye(2), np.eye(2), np.ones(2, bool))
     with pytest.raises(InvalidInput, match="Seed 0 of width 3 has 2 directions"):

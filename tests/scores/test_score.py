@@ -18,6 +18,7 @@ from policyscope.rollouts.record import record_rollout
 from policyscope.scores import score as scoring
 from policyscope.scores.score import Score, decomposed, score
 from policyscope.testing.planted import (
+    features,
     layered,
     perfect_dictionary,
     silent_dictionary,
@@ -95,6 +96,7 @@ def test_held_out_episodes_alone_are_scored(perfect: Score, recording: Recording
     assert whole.episodes == 30
     assert whole.return_kept is None
     assert not whole.is_held_out
+    assert "whether the fit saw them is not known" in str(whole.table())
 
 
 def test_the_json_keeps_to_the_contract(perfect: Score, recording: Recording) -> None:
@@ -112,7 +114,7 @@ def test_the_json_keeps_to_the_contract(perfect: Score, recording: Recording) ->
 def test_it_prints_as_a_line_and_as_a_table(perfect: Score) -> None:
     assert str(perfect).startswith("unexplained 0.000 · L0 ")
     assert "return kept 100%" in str(perfect)
-    assert "On 8 episodes held out of the fit." in str(perfect.table())
+    assert "On 8 episodes: those given as held out of the fit." in str(perfect.table())
     assert "clinearity" in perfect._repr_html_()
 
 
@@ -123,6 +125,19 @@ def test_wide_dictionaries_leave_the_exact_curve_out(
     found = scored(recording, unit_features(4, SITE), seeds=())
     assert found.top_features is None
     assert found.to_json()["unexplained_by_top_features"] is None
+    assert found.duplicates is None
+    assert found.to_json()["duplicates"] is None
+
+
+def test_features_that_say_the_same_are_counted(recording: Recording) -> None:
+    assert scored(recording, unit_features(4, SITE), seeds=()).to_json()["duplicates"] == 0
+    units = np.eye(4)[[0, 1, 2, 0]].tolist()
+    twice = features(units, units, reads=SITE, writes=SITE)
+    found = scored(recording, twice, seeds=())
+    document = found.to_json()
+    assert document["duplicates"] == 0.5
+    assert [(p["first"], p["second"]) for p in document["duplicate_pairs"]] == [(0, 3)]
+    assert "#0 as #3" in str(found.table())
 
 
 def test_episodes_that_are_not_there_are_refused(recording: Recording) -> None:

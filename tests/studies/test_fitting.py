@@ -1,8 +1,12 @@
 """Fitting on a recording: episodes are held out whole, and the best of the seeds is kept."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policyscope.address import Site
 from policyscope.dictionaries.relu import ReLU
@@ -10,12 +14,16 @@ from policyscope.document import as_text
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.recordings.recording import Recording
 from policyscope.studies.fitting import (
+    Basis,
     Samples,
+    basis_of,
+    check_widths,
     compare_choices,
     compare_penalties,
     fit_choices,
     fit_table,
     gather,
+    split,
 )
 
 READS, WRITES = Site.parse("fc2:in"), Site.parse("fc3:in")
@@ -36,10 +44,72 @@ def test_held_out_episodes_and_the_others_share_no_sample(
     recording: Recording, samples: Samples
 ) -> None:
     episode = recording.read("episode")
-    held = sum(int((episode == number).sum()) for number in samples.held_out)
-    assert len(samples.held_x) == len(samples.held_y) == held
-    assert len(samples.x) == len(samples.y) == recording.steps - held
-    assert 0.1 < len(samples.held_out) / len(set(episode.tolist())) < 0.3
+    choosing = int(np.isin(episode, samples.choose_on).sum())
+    held = int(np.isin(episode, samples.held_out).sum())
+    assert len(samples.choose_x) == len(samples.choose_y) == choosing
+    assert len(samples.x) == len(samples.y) == recording.steps - choosing - held
+    parts = (samples.fitted_on, samples.choose_on, samples.held_out)
+    assert sorted(sum(parts, ())) == np.unique(episode).tolist()
+    for part in parts[1:]:
+        assert 0.05 < len(part) / len(set(episode.tolist())) < 0.2
+
+
+@given(st.integers(0, 60), st.integers(0, 5))
+def test_the_split_leaves_no_part_empty_where_there_are_episodes_enough(
+    count: int, seed: int
+) -> None:
+    parts = split(np.arange(count), seed)
+    assert sorted(set.union(*parts)) == list(range(count))
+    assert sum(map(len, parts)) == count
+    assert all(parts) == (count >= 4)
+
+
+def notes_of(recording: Recording, /, **changed: Any) -> dict[str, Any]:
+    """What a fit from three seeds that held the last two episodes out would write down."""
+    numbers = np.unique(recording.read("episode")).tolist()
+    notes = {
+        "seeds": [0, 1, 2],
+        "recording": recording.name,
+        "recording_seed": recording.header.seed,
+        "seen": numbers[:-2],
+        "held_out": numbers[-2:],
+    }
+    return {name: value for name, value in (notes | changed).items() if value is not None}
+
+
+def test_the_score_says_what_its_episodes_are(recording: Recording) -> None:
+    numbers = frozenset(np.unique(recording.read("episode")).tolist())
+    held = frozenset(sorted(numbers)[-2:])
+
+    def basis(**changed: Any) -> Basis:
+        return basis_of(notes_of(recording, **changed), recording)
+
+    held_out = "held out of the fit and of the choice of its seed"
+    assert basis() == Basis(held, True, held_out)
+    assert basis(seeds=[0]) == Basis(held, True, "held out of the fit")
+    same = basis(seen=sorted(numbers))
+    assert (same.episodes, same.is_held_out) == (numbers, False)
+    assert same.words.startswith("the same as those of the fit, and the best of 3 seeds")
+    other = "of recording 'main', which the fit did not see"
+    assert basis(recording="other", recording_seed=7) == Basis(numbers, True, other)
+    # Two names, one seed: the same episodes.
+    assert basis(recording="other") == Basis(held, True, other)
+    assert not basis(recording="other", seen=sorted(numbers)).is_held_out
+    # The same name, made again from another seed.
+    assert basis(recording_seed=7) == Basis(numbers, True, held_out)
+
+
+def test_what_chose_the_seed_in_older_studies_is_not_called_held_out(recording: Recording) -> None:
+    found = basis_of(notes_of(recording, seen=None, recording_seed=None), recording)
+    assert len(found.episodes) == 2
+    assert not found.is_held_out
+    assert found.words == "held out of the fit, but the best of 3 seeds was chosen on them"
+
+
+def test_sizes_are_not_compared_between_choices_of_one_width() -> None:
+    check_widths([ReLU(2), ReLU(4)])
+    with pytest.raises(InvalidInput, match="width 4 occurs 2 times"):
+        check_widths([ReLU(2), ReLU(4, penalty=1.0), ReLU(4)])
 
 
 def test_what_is_not_a_recorded_site_is_refused(recording: Recording) -> None:

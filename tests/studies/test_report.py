@@ -13,6 +13,7 @@ import torch
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.architectures import MLP
 from policyscope.dictionaries.relu import ReLU
+from policyscope.studies import sections
 from policyscope.studies.charts import signed
 from policyscope.studies.findings import typeset
 from policyscope.studies.plot import is_number
@@ -139,6 +140,27 @@ def test_report_goes_where_it_is_told(study: Study, tmp_path: Path, page: str) -
     out = tmp_path / "new" / "place.html"
     assert write_report(study, out).path == out
     assert out.read_text("utf-8") == page
+
+
+def test_frames_that_cannot_be_shown_are_said(copy: Study) -> None:
+    folder = copy.directory / "recordings" / "main" / "frames"
+    folder.mkdir()
+    (folder / "ep0-0000.json").write_text("{}")
+    text = visible(write_report(copy).path.read_text("utf-8"))
+    assert "Stored frames cannot be shown" in text
+
+
+def test_pictures_of_a_page_are_bounded(copy: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygame", reason="needs the extra [frames]")
+    name = copy.dictionaries()[0]
+    copy.frames(dictionary=name)
+    whole = sections.pictures(copy, sections.read_results(copy)).by_moment
+    assert len(whole) > 1
+    monkeypatch.setattr(sections, "PICTURE_BYTES", len(next(iter(whole.values()))))
+    few = sections.pictures(copy, sections.read_results(copy)).by_moment
+    assert list(few) == list(whole)[:1]
+    page = write_report(copy).path.read_text("utf-8")
+    assert all(one.startswith("data:image/webp;base64,") for one in read(page).fetched)
 
 
 def test_report_is_deterministic(study: Study, page: str) -> None:

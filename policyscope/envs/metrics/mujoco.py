@@ -121,11 +121,11 @@ def robot_metrics(environment: str) -> tuple[Metric, ...]:
 
 def reader(reading: Reading) -> Callable[[Step], Float[np.ndarray, " row"]]:
     """Reads one number of every row's simulation."""
+    index = reading.index if isinstance(reading.index, tuple) else (reading.index,)
 
     def read(step: Step) -> Float[np.ndarray, " row"]:
-        states = step.ask(simulation)
-        values = [state[reading.array][reading.index] + reading.offset for state in states]
-        return np.array(values, np.float32)
+        values = step.stack(simulation)[reading.array][:, *index]
+        return (values + reading.offset).astype(np.float32)
 
     return read
 

@@ -35,6 +35,8 @@ MOST_THRESHOLDS = 3
 THRESHOLD_COST = 0.02
 # Recall minus false-alarm rate in training below which a rule explains too little to be a label.
 CLEAR = 0.25
+# A rule whose graded score ranks held-out steps no better than this is not told as one.
+WORST_AUROC = 0.55
 QUANTILES = np.array(
     [0.001, 0.005, 0.01, 0.02, 0.04, *np.linspace(0.06, 0.94, 23), 0.96, 0.98, 0.99, 0.995, 0.999]
 )
@@ -160,6 +162,9 @@ class RuleLabeller:
         note = "" if claimed else "the rule never holds on the held-out steps"
         auroc = roc(margin, held_fires).area
         recall = hits / support
+        if claimed and (auroc < WORST_AUROC or precision <= base):
+            text = f"no clear rule over these metrics; the best, {text}, does not hold"
+            note = "no better than chance on held-out episodes"
         return Label(
             text, rule, precision, recall, auroc, target.text, support, episodes, base, note
         )

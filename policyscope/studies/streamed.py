@@ -1,0 +1,128 @@
+"""Fitting on recordings that memory cannot hold: the samples are read anew in every epoch."""
+
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from policyscope.address import Site
+from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.dictionaries.fit import Fitted, HeldOut, Pair, fit_stream
+from policyscope.recordings.batches import batches, places_of
+from policyscope.recordings.recording import Recording
+
+LARGEST_IN_MEMORY = 2**30
+"""Bytes of two columns above which they are streamed from the recording."""
+CHOOSING_SHARE = 4
+"""The samples that choose the best seed stay in memory, and may fill one part in four of that."""
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """The activations of two sites, split by episode as `Samples` are, but left on disk.
+
+    Only those that choose are held: of more than fit into a quarter of `LARGEST_IN_MEMORY`, a
+    random part.
+    """
+
+    recording: Recording
+    columns: tuple[str, str]
+    choose_x: Float[Tensor, "chosen unit"]
+    choose_y: Float[Tensor, "chosen target"]
+    fitted_on: tuple[int, ...]
+    choose_on: tuple[int, ...]
+    """Empty where there are too few episodes; then choose_x is drawn from those fitted on."""
+    held_out: tuple[int, ...]
+    count: int
+    """How many samples are fitted on."""
+
+    def epoch(self, batch_size: int, seed: int, epoch: int) -> Iterator[Pair]:
+        """The shuffled (x, y) batches of one epoch; `seed` and `epoch` decide their order."""
+        generator = np.random.default_rng((seed, epoch))
+        episodes = frozenset(self.fitted_on)
+        for x, y in batches(
+            self.recording, self.columns, batch_size, generator=generator, episodes=episodes
+        ):
+            yield torch.from_numpy(x).float(), torch.from_numpy(y).float()
+
+
+def is_too_large(recording: Recording, reads: Site, writes: Site) -> bool:
+    """Whether all samples of two sites are more than is held in memory."""
+    return recording.steps * step_bytes(recording, reads, writes) > LARGEST_IN_MEMORY
+
+
+def step_bytes(recording: Recording, reads: Site, writes: Site) -> int:
+    """What one step of two sites takes as float32."""
+    return FLOAT_BYTES * sum(prod(recording.spec(str(site)).shape) for site in (reads, writes))
+
+
+def stream(
+    recording: Recording,
+    reads: Site,
+    writes: Site,
+    fitted_on: Set[int],
+    choose_on: Set[int],
+    held_out: Set[int],
+    seed: int,
+) -> Streamed:
+    """The samples of two sites, to be read when they are needed."""
+    columns = (str(reads), str(writes))
+    places = prod(places_of(recording.spec(str(reads))))
+    sample_bytes = step_bytes(recording, reads, writes) // places
+    most = max(1, LARGEST_IN_MEMORY // CHOOSING_SHARE // sample_bytes)
+    x, y = draw(recording, columns, choose_on or fitted_on, most, seed)
+    steps = np.isin(np.asarray(recording.read("episode")), list(fitted_on)).sum()
+    parts = (tuple(sorted(part)) for part in (fitted_on, choose_on, held_out))
+    return Streamed(recording, columns, x, y, *parts, count=int(steps) * places)
+
+
+def draw(
+    recording: Recording, columns: tuple[str, str], episodes: Set[int], most: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """At most so many samples of these episodes, drawn at random in runs of neighbours."""
+    found: list[tuple[np.ndarray, ...]] = []
+    size, generator = min(most, 4096), np.random.default_rng(seed)
+    for batch in batches(recording, columns, size, generator=generator, episodes=episodes):
+        found.append(batch)
+        most -= len(batch[0])
+        if most <= 0:
+            break
+    kept = len(found[-1][0]) + min(most, 0)
+    found[-1] = tuple(side[:kept] for side in found[-1])
+    x, y = (np.concatenate([batch[side] for batch in found]) for side in (0, 1))
+    return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
+
+
+def fit_streamed(
+    samples: Streamed,
+    members: Sequence[Dictionary],
+    seeds: Sequence[int],
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    data_seed: int,
+    held_out: HeldOut,
+) -> list[Fitted]:
+    """Each member fitted from its seed, one after the other, all on the same batches."""
+
+    def of_epoch(epoch: int) -> Iterator[Pair]:
+        return samples.epoch(batch_size, data_seed, epoch)
+
+    fitted = [
+        fit_stream(
+            member,
+            of_epoch,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+            held_out=held_out,
+        )
+        for member, seed in zip(members, seeds, strict=True)
+    ]
+    return [replace(one, data_seed=data_seed) for one in fitted]

@@ -20,6 +20,7 @@ from benchmarks import family_fit
 from benchmarks.arms import Comparison, compare, ratios
 from benchmarks.atari import compare_atari
 from benchmarks.recording import compare_recording
+from benchmarks.sb3 import compare_sb3
 from benchmarks.sweep import compare_sweep
 from policyscope.zoo.cartpole import train
 
@@ -52,6 +53,7 @@ def main() -> None:
         lambda: [compare_sweep(policy, quick)],
         lambda: [compare_family(quick)],
         lambda: compare_atari(quick),
+        lambda: compare_sb3(quick),
     ):
         for one in part():
             print(f"{one.job}, against {one.against}: {one.cpu.median:.3g}×", flush=True)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from policyscope.errors import CorruptFile, InUse, MissingExtra, NewerFormat, UnknownName
 
-PillowImage = pytest.importorskip("PIL.Image", reason="needs the extra [frames]")
+pytest.importorskip("PIL", reason="needs the extra [frames]")
+
+import PIL.Image
 
 from policyscope.recordings import frames as module
 from policyscope.recordings.frames import (
@@ -60,7 +62,7 @@ def test_frames_come_back_as_they_were(
 def test_a_sheet_is_readable_without_policyscope(tmp_path: Path) -> None:
     write(tmp_path, 3, range(10, 22))
     facts = json.loads((tmp_path / "frames" / "ep3-0000.json").read_text())
-    with PillowImage.open(tmp_path / "frames" / facts["picture"]) as opened:
+    with PIL.Image.open(tmp_path / "frames" / facts["picture"]) as opened:
         picture = np.asarray(opened.convert("RGB"))
     place = facts["steps"].index(20)
     top = place // facts["columns"] * facts["height"]
@@ -141,7 +143,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 def test_a_frame_that_was_not_stored_says_how_to_store_it(tmp_path: Path) -> None:
     assert len(Frames.open(tmp_path)) == 0
     write(tmp_path, 0, range(2))
-    with pytest.raises(UnknownName, match="No frame of episode 0 step 9 .* policyscope frames"):
+    with pytest.raises(UnknownName, match=r"No frame of episode 0 step 9 .* policyscope frames"):
         Frames.open(tmp_path).frame(0, 9)
 
 
@@ -151,7 +153,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
     data = picture.read_bytes()
     for damaged in (data[:-3], bytes([*data[:40], data[40] ^ 1, *data[41:]]), b""):
         picture.write_bytes(damaged)
-        with pytest.raises(CorruptFile, match="ep0-0000.webp cannot be read: its checksum"):
+        with pytest.raises(CorruptFile, match=r"ep0-0000\.webp cannot be read: its checksum"):
             Frames.open(tmp_path).frame(0, 0)
     picture.write_bytes(data)
     facts = json.loads(index.read_text())
@@ -181,5 +183,5 @@ def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 def test_thumbnails_are_small(tmp_path: Path) -> None:
     path = tmp_path / "small.webp"
     path.write_bytes(thumbnail(noise(0, 400, 600), 160))
-    with PillowImage.open(path) as small:
+    with PIL.Image.open(path) as small:
         assert small.size == (160, 107)

@@ -45,8 +45,10 @@ class Normalization:
 
     def as_bytes(self) -> bytes:
         """All its numbers, to tell it from others."""
-        whole = isinstance(self.statistics, Statistics)
-        every = {"": self.statistics} if whole else dict(self.statistics)
+        if isinstance(self.statistics, Statistics):
+            every = {"": self.statistics}
+        else:
+            every = dict(self.statistics)
         parts = [f"{self.clip} {self.epsilon}".encode()]
         for name, one in sorted(every.items()):
             numbers = (one.mean, one.variance)

@@ -470,7 +470,11 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "Write a ReLU dictionary as the source's .pth file.",
         run_export,
-        (STUDY, DICTIONARY, flag("--out", required=True, metavar="FILE", help="where to write it (.pth)")),
+        (
+            STUDY,
+            DICTIONARY,
+            flag("--out", required=True, metavar="FILE", help="where to write it (.pth)"),
+        ),
     ),
     "report": Command(
         "One HTML file of everything the study knows.",
@@ -496,7 +500,9 @@ FIT_OPTIONS = (
         help="further penalties to compare",
     ),
     flag("--seeds", type=int, default=8, metavar="N", help="starts to try; the best is kept"),
-    flag("--epochs", type=int, default=50, metavar="N", help="passes over the samples (default 50)"),
+    flag(
+        "--epochs", type=int, default=50, metavar="N", help="passes over the samples (default 50)"
+    ),
     flag("--batch-size", type=int, default=256, metavar="N", help="samples per step (default 256)"),
     flag("--learning-rate", type=float, default=1e-3, metavar="X", help="of Adam (default 1e-3)"),
 )

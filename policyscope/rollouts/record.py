@@ -159,7 +159,9 @@ def recording_jobs(seed: int, first: int, episodes: int | None) -> Iterator[Job]
 def check_amount(steps: int | None, episodes: int | None) -> None:
     """Raises InvalidInput unless exactly one positive amount is given."""
     if (steps is None) == (episodes is None):
-        raise InvalidInput("Say how much to record: steps (--steps N) or episodes (--episodes N), one of the two.")
+        raise InvalidInput(
+            "Say how much to record: steps (--steps N) or episodes (--episodes N), one of the two."
+        )
     for name, amount in (("steps", steps), ("episodes", episodes)):
         if amount is not None and amount < 1:
             raise InvalidInput(f"{name} is {amount}; expected at least 1.")

@@ -107,7 +107,8 @@ def inspect(agent: str | Agent, env: str | None = None, *, trust: bool = False) 
     where = env or opened.environment
     if where is None:
         raise InvalidInput(
-            f"{opened.name} does not say in which environment it acts. Give one: --env ID, as Gymnasium names it."
+            f"{opened.name} does not say in which environment it acts. "
+            "Give one: --env ID, as Gymnasium names it."
         )
     environment = make(where, 1)
     try:

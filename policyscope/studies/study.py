@@ -127,7 +127,8 @@ class Study:
         where = opened.environment if env is None else env
         if where is None:
             raise InvalidInput(
-                f"{opened.name} does not say where it acts. Give one: --env ID, as Gymnasium names it."
+                f"{opened.name} does not say where it acts. "
+                "Give one: --env ID, as Gymnasium names it."
             )
         check_id(where)
         arguments = dict(env_args or {})

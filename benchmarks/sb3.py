@@ -4,8 +4,8 @@
 
 Theirs is `model.predict` in SB3's own DummyVecEnv, with VecNormalize where the agent has it, and
 nothing is kept. Ours reads the last hidden layer's input and output in as many rows, and writes
-them to disk with observations, actions, outputs, metrics, rewards and flags, all that `policyscope
-record` keeps by default. The agents are those of $POLICYSCOPE_AGENTS or `../shared/agents`.
+them to disk with observations, actions, outputs (logits or means, and values), rewards and flags;
+metrics are left out. The agents are those of $POLICYSCOPE_AGENTS or `../shared/agents`.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_agent
 from policyscope.agents.normalization import Normalization, Statistics, read_vecnormalize
 from policyscope.envs.make import make
-from policyscope.envs.metric import metrics_of
 from policyscope.rollouts.record import record_rollout
 
 FOLDER = Path(
@@ -104,7 +103,6 @@ def record_to_disk(agent: Agent, entry: Entry, steps: int) -> int:
             lambda rows: make(entry.environment, rows),
             Path(folder) / "main",
             sites=tuple(map(Site.parse, entry.sites)),
-            metrics=metrics_of(entry.environment),
             steps=steps,
             rows=ROWS,
         )

@@ -288,8 +288,8 @@ def test_what_an_error_leaves_can_be_resumed(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no amount": ({}, "Say how much to record, not both"),
-    "two amounts": ({"steps": 1, "episodes": 1}, "Say how much to record, not both"),
+    "no amount": ({}, "Say how much to record"),
+    "two amounts": ({"steps": 1, "episodes": 1}, "Say how much to record"),
     "zero steps": ({"steps": 0}, "steps is 0; expected at least 1"),
     "zero episodes": ({"episodes": 0}, "episodes is 0; expected at least 1"),
     "negative": ({"steps": -3}, "steps is -3; expected at least 1"),

@@ -317,8 +317,8 @@ def say_search(nudge: Nudge) -> str:
     settings = "1 setting was" if tried == 1 else f"{tried} settings were"
     text = f"{settings} tried on {len(nudge.search_seeds)} search seeds; the best there by its "
     text += f"lower bound, {best.name}, changed the mean return by {best.search} "
-    text += f"from {nudge.search_baseline:.1f}. If "
-    text += "it did nothing, it" if tried == 1 else f"none of the {tried} did anything, the best"
+    text += f"from {nudge.search_baseline:.1f}. By luck alone, "
+    text += "it" if tried == 1 else f"the best of {tried} that do nothing"
     return f"{text} would look at least as sure in {say_share(nudge.luck)} of searches."
 
 

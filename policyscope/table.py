@@ -1,6 +1,7 @@
 """A table as a value, which prints itself in a terminal, a notebook and plain text."""
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -84,3 +85,20 @@ class Table:
         caption = f"<caption>{html.escape(self.title)}</caption>"
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+class Shown(ABC):
+    """A result that is read as a table: in a terminal, in a notebook and as text."""
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The result as a table."""
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def __rich__(self) -> Any:
+        return self.table().__rich__()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()

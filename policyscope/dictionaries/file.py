@@ -10,7 +10,6 @@ The directory is written under a temporary name and renamed: the rename is the c
 import csv
 import errno
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from policyscope.address import Site
 from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary, kind_of
 from policyscope.dictionaries.fit import Curves, Fitted
 from policyscope.dictionaries.relu import ReLU
+from policyscope.document import strict
 from policyscope.errors import CorruptFile, DiskFull, InvalidInput, NewerFormat, UnknownName
 
 FORMAT = 1
@@ -64,8 +64,8 @@ def save(
             "d_out": dictionary.d_out,
         },
         "weights_crc32": zlib.crc32(weights),
-        "scores": without_nan(scores or {}),
-        "notes": without_nan(notes or {}),
+        "scores": strict(scores or {}),
+        "notes": strict(notes or {}),
     }
     if isinstance(subject, Fitted):
         header["seed"], header["data_seed"] = subject.seed, subject.data_seed
@@ -201,12 +201,3 @@ def replace_directory(directory: Path, fill: Callable[[Path], None]) -> None:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def without_nan(value: Any) -> Any:
-    """`value` with every number that JSON cannot write replaced by None."""
-    if isinstance(value, Mapping):
-        return {str(name): without_nan(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from policyscope.envs.environment import Environment
 from policyscope.experiments.effect import Effect, Interval, mean_interval, paired_difference
 from policyscope.interventions.intervention import Intervention
 from policyscope.rollouts.evaluate import evaluate_conditions
-from policyscope.table import Column, Table
+from policyscope.table import Column, Shown, Table
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """What one intervention does to the return, paired by seed and action noise."""
 
     intervention: str
@@ -112,15 +112,6 @@ class Comparison:
             f"{self.effect.episodes} episodes with shared seeds and action noise)."
         )
         return Table("Comparison", columns, rows, note)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def __rich__(self) -> Any:
-        return self.table().__rich__()
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def compare(

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from policyscope.agents.agent import Agent
 from policyscope.agents.hooks import Hooks
 from policyscope.dictionaries.feature import Feature
+from policyscope.document import strict
 from policyscope.envs.ending import endings_of
 from policyscope.envs.environment import Environment
 from policyscope.envs.metric import Metric
@@ -45,7 +46,7 @@ from policyscope.rollouts.agreement import action_distance, same_action
 from policyscope.rollouts.evaluate import Trajectory, evaluate_conditions
 from policyscope.rollouts.observation import States
 from policyscope.rollouts.outcomes import Outcomes, check_distinct
-from policyscope.table import Column, Table
+from policyscope.table import Column, Shown, Table
 
 BASELINE = "baseline"
 
@@ -119,24 +120,19 @@ class Condition:
             "p": self.effect.p,
             "p_corrected": self.p_corrected,
             "endings": dict(self.endings),
-            "action_agreement": known(self.action_agreement),
-            "action_distance": known(self.action_distance),
+            "action_agreement": strict(self.action_agreement),
+            "action_distance": strict(self.action_distance),
             "random_low": None if self.random is None else self.random.low,
             "random_high": None if self.random is None else self.random.high,
-            "p_random": known(self.p_random),
-            "p_verdict": known(self.p_verdict),
+            "p_random": strict(self.p_random),
+            "p_verdict": strict(self.p_verdict),
             "confirmed": self.is_confirmed,
             "verdict": self.verdict,
         }
 
 
-def known(value: float) -> float | None:
-    """A number as JSON has it: null where it is not known."""
-    return None if math.isnan(value) else value
-
-
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Shown):
     """The table of a sweep, its baseline, and the first episode of every condition."""
 
     dictionary: str
@@ -226,15 +222,6 @@ class Sweep:
             "p random: the chance that they do as much anywhere in the table (max-T). "
             f"A verdict needs both p at or below {LEVEL:g}."
         )
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def __rich__(self) -> Any:
-        return self.table().__rich__()
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def to_json(self) -> dict[str, Any]:
         """The document of `sweep --json`."""

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.feature import Feature
+from policyscope.document import strict
 from policyscope.envs.metric import metrics_of
 from policyscope.errors import NotEnoughData
 from policyscope.features.correlate import Correlate, Correlation, Correlations
@@ -31,7 +32,7 @@ from policyscope.interventions.target import reads_of
 from policyscope.progress import track
 from policyscope.recordings.recording import Recording
 from policyscope.rollouts.observation import sample_states
-from policyscope.table import Column, Table
+from policyscope.table import Column, Shown, Table
 
 HISTOGRAM_BINS = 40
 LABEL_STEPS = 200_000
@@ -152,9 +153,9 @@ class FeatureCard:
             ],
             "correlations": {
                 c.metric: {
-                    "r": known(c.r),
-                    "low": known(c.low),
-                    "high": known(c.high),
+                    "r": strict(c.r),
+                    "low": strict(c.low),
+                    "high": strict(c.high),
                     "episodes": c.episodes,
                     "note": c.reason,
                 }
@@ -162,10 +163,10 @@ class FeatureCard:
             },
             "action_effect": {
                 "output": self.output,
-                "direct": [known(v) for v in self.direct_effect],
-                "measured": [known(v) for v in self.measured_effect],
-                "measured_low": [known(v) for v in self.measured_low],
-                "measured_high": [known(v) for v in self.measured_high],
+                "direct": [strict(v) for v in self.direct_effect],
+                "measured": [strict(v) for v in self.measured_effect],
+                "measured_low": [strict(v) for v in self.measured_low],
+                "measured_high": [strict(v) for v in self.measured_high],
                 "states": self.effect_states,
                 "episodes": self.effect_episodes,
             },
@@ -173,20 +174,15 @@ class FeatureCard:
         }
 
 
-def known(value: float) -> float | None:
-    """A number as JSON has it: null where it is not known."""
-    return float(value) if math.isfinite(value) else None
-
-
 def label_to_json(label: Label) -> dict[str, Any]:
     """A label as JSON."""
     return {
         "text": label.text,
         "rule": label.rule,
-        "precision": known(label.precision),
-        "recall": known(label.recall),
-        "auroc": known(label.auroc),
-        "base_rate": known(label.base_rate),
+        "precision": strict(label.precision),
+        "recall": strict(label.recall),
+        "auroc": strict(label.auroc),
+        "base_rate": strict(label.base_rate),
         "target": label.target,
         "support": label.support,
         "episodes": label.episodes,
@@ -211,7 +207,7 @@ class Lead:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureTable:
+class FeatureTable(Shown):
     """All features of a dictionary, described from one recording."""
 
     dictionary: Dictionary
@@ -273,15 +269,6 @@ class FeatureTable:
         for name, share in self.left_out.items():
             note += f" Left out: {name}, known at {share:.0%} of the steps."
         return Table(f"Features of {self.dictionary.name}", columns, rows, note)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def __rich__(self) -> Any:
-        return self.table().__rich__()
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def to_json(self) -> dict[str, Any]:
         """The document of `features --json`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.document import strict
 from policyscope.envs.environment import Environment
 from policyscope.envs.event import Event, events_of
 from policyscope.errors import NotEnoughData
@@ -29,7 +30,7 @@ from policyscope.scores.reconstruction import (
     TopFeatures,
 )
 from policyscope.scores.redundancy import CodeCorrelation, Duplicate, duplicates
-from policyscope.table import Column, Table
+from policyscope.table import Column, Shown, Table
 
 AGREEMENT_STATES = 8192
 EVENT_STEPS = 100_000
@@ -52,10 +53,10 @@ class EventScore:
             "feature": best,
             "threshold": float(found.threshold[best]),
             "above": bool(found.above[best]),
-            "accuracy": finite(found.balanced_accuracy[best]),
-            "low": finite(found.low[best]),
-            "high": finite(found.high[best]),
-            "auroc": finite(found.auroc[best]),
+            "accuracy": strict(found.balanced_accuracy[best]),
+            "low": strict(found.low[best]),
+            "high": strict(found.high[best]),
+            "auroc": strict(found.auroc[best]),
             "episodes": found.held_out_episodes,
         }
 
@@ -72,7 +73,7 @@ class EventScore:
 
 
 @dataclass(frozen=True, eq=False)
-class Score:
+class Score(Shown):
     """The scores of one dictionary, and what the episodes are that they were measured on."""
 
     dictionary: str
@@ -154,12 +155,6 @@ class Score:
         note = f"On {self.episodes} episodes: {self.basis}."
         return Table(f"Scores of {self.dictionary}", columns, tuple(rows), note)
 
-    def __rich__(self) -> Any:
-        return self.table().__rich__()
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
     def to_json(self) -> dict[str, Any]:
         """The document of `score --json`."""
         r, k, a = self.reconstruction, self.return_kept, self.agreement
@@ -176,9 +171,9 @@ class Score:
             "return_kept": None
             if k is None
             else {
-                "value": finite(k.value),
-                "low": finite(k.low),
-                "high": finite(k.high),
+                "value": strict(k.value),
+                "low": strict(k.low),
+                "high": strict(k.high),
                 "untouched": k.untouched,
                 "spliced": k.spliced,
                 "ablated": k.ablated,
@@ -186,25 +181,20 @@ class Score:
                 "undefined": k.undefined,
                 "reason": k.reason,
             },
-            "action_agreement": None if a is None else finite(a.actions),
-            "action_distance": None if a is None else finite(a.distance),
-            "kl": None if a is None else finite(a.kl),
+            "action_agreement": None if a is None else strict(a.actions),
+            "action_distance": None if a is None else strict(a.distance),
+            "kl": None if a is None else strict(a.kl),
             "states": None if a is None else a.states,
             "clinearity": {event.event: event.to_json() for event in self.events},
             "episodes": self.episodes,
             "held_out": self.is_held_out,
             "basis": self.basis,
-            "stability": finite(self.stability),
-            "duplicates": finite(self.duplicate_share),
+            "stability": strict(self.stability),
+            "duplicates": strict(self.duplicate_share),
             "duplicate_pairs": None
             if self.duplicates is None
             else [vars(pair) for pair in self.duplicates],
         }
-
-
-def finite(value: float) -> float | None:
-    """A number as JSON has it: null where it is not known."""
-    return float(value) if math.isfinite(value) else None
 
 
 def percent(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from policyscope.table import Column, Table
+from policyscope.table import Column, Shown, Table
 
 NEEDED = ("policyscope", "torch", "numpy", "scipy", "gymnasium", "safetensors", "rich", "jinja2")
 OPTIONAL = {
@@ -24,7 +24,7 @@ OPTIONAL = {
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """Versions by package (None where it is not installed) and the devices torch can use."""
 
     python: str
@@ -49,12 +49,6 @@ class Diagnosis:
             f"{self.threads} torch threads."
         )
         return Table("policyscope doctor", columns, tuple(rows), note)
-
-    def __rich__(self) -> Any:
-        return self.table().__rich__()
-
-    def __str__(self) -> str:
-        return str(self.table())
 
     def to_json(self) -> dict[str, Any]:
         """The document of `doctor --json`."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from policyscope.dictionaries.family import fit_family
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.table import Column, Table
 
 STEPS, BATCH, RATE = 20_000, 256, 1e-3
@@ -83,9 +84,7 @@ def families(layers: Layers, choices: list[Choice], epochs: int) -> Models:
     return [
         (fitted.dictionary, x, y)
         for x, y in layers
-        for fitted in fit_family(
-            members, x, y, seeds=seeds, epochs=epochs, batch_size=BATCH, learning_rate=RATE
-        )
+        for fitted in fit_family(members, x, y, seeds=seeds, schedule=Schedule(epochs, BATCH, RATE))
     ]
 
 

@@ -31,6 +31,7 @@ from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.family import fit_family
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.envs.make import make
 from policyscope.experiments.directions import random_directions
 from policyscope.experiments.effect import Effect, correct, paired_difference
@@ -140,7 +141,11 @@ def settings_of(agent: Agent, seed: int, settings: Settings) -> list[Setting]:
     columns = record(agent, seed, settings.episodes)
     for layer, (reads, writes) in LAYERS.items():
         (fitted,) = fit_family(
-            [ReLU(WIDTH, PENALTY)], columns[reads], columns[writes], seeds=[seed], epochs=EPOCHS
+            [ReLU(WIDTH, PENALTY)],
+            columns[reads],
+            columns[writes],
+            seeds=[seed],
+            schedule=Schedule(EPOCHS),
         )
         directions = fitted.dictionary.directions()
         lengths = directions.norm(dim=1, keepdim=True)

@@ -20,6 +20,7 @@ from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.fit import fit
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.envs.make import make
 from policyscope.envs.metric import find_metrics
 from policyscope.experiments.sweep import sweep
@@ -75,7 +76,7 @@ def fit_layers(agent: TorchAgent) -> dict[str, Dictionary]:
     block = next(iter(rollout(agent, make(ENVIRONMENT, 50), recording_jobs(0, 0, None), plan)))
     for layer, (reads, writes) in LAYERS.items():
         x, y = (torch.from_numpy(block.columns[site]).flatten(0, 1) for site in (reads, writes))
-        dictionary = fit(ReLU(WIDTH), x, y, epochs=5).dictionary
+        dictionary = fit(ReLU(WIDTH), x, y, schedule=Schedule(epochs=5)).dictionary
         dictionary.name = layer
         dictionary.reads, dictionary.writes = Site.parse(reads), Site.parse(writes)
         fitted[layer] = dictionary

@@ -140,11 +140,9 @@ def run_fit(given: Arguments) -> Said:
         writes=given.writes,
         recording=given.recording,
         penalties=given.penalties,
-        seeds=given.seeds,
-        epochs=given.epochs,
-        batch_size=given.batch_size,
-        learning_rate=given.learning_rate,
+        resume=given.resume,
         seed=given.seed,
+        **{name: getattr(given, name) for name in SCHEDULE},
     )
     (choice,) = fits.choices
     fitted = choice.dictionary
@@ -488,6 +486,37 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("Versions, devices, and what is missing.", run_doctor),
 }
 
+SCHEDULE = {
+    "seeds": flag(
+        "--seeds", type=int, metavar="N", help="starts to try, the best is kept (relu 8, others 3)"
+    ),
+    "epochs": flag(
+        "--epochs", type=int, metavar="N", help="passes over the samples (relu 50, others 20)"
+    ),
+    "batch_size": flag(
+        "--batch-size", type=int, metavar="N", help="samples per step (relu 256, others 1024)"
+    ),
+    "learning_rate": flag("--learning-rate", type=float, metavar="X", help="of Adam (1e-3)"),
+    "warm_up": flag(
+        "--warm-up", type=float, metavar="SHARE", help="of the steps, with a rising learning rate"
+    ),
+    "decay": flag("--decay", type=float, metavar="SHARE", help="and with a falling one at the end"),
+    "clip": flag("--clip", type=float, metavar="NORM", help="longer gradients are cut to this"),
+    "scale": flag(
+        "--scale",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="centre and scale the activations for the fit",
+    ),
+    "dead_after": flag(
+        "--dead-after",
+        type=float,
+        metavar="SHARE",
+        help="of the run without firing, and a feature is revived",
+    ),
+}
+"""The parts of a fit's schedule; without one of these it is as the kind has it."""
+
 FIT_OPTIONS = (
     flag("--name", help="the dictionary's name (default: site, kind and width)"),
     flag("--recording", metavar="NAME", help="which recording to fit on"),
@@ -499,12 +528,8 @@ FIT_OPTIONS = (
         metavar="λ",
         help="further penalties to compare",
     ),
-    flag("--seeds", type=int, default=8, metavar="N", help="starts to try; the best is kept"),
-    flag(
-        "--epochs", type=int, default=50, metavar="N", help="passes over the samples (default 50)"
-    ),
-    flag("--batch-size", type=int, default=256, metavar="N", help="samples per step (default 256)"),
-    flag("--learning-rate", type=float, default=1e-3, metavar="X", help="of Adam (default 1e-3)"),
+    flag("--resume", action="store_true", help="go on with a fit that was stopped"),
+    *SCHEDULE.values(),
 )
 COMMON = (
     flag(

@@ -8,17 +8,49 @@ that reads and writes the same site is an autoencoder, otherwise a transcoder.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import fields, replace
-from typing import Any, cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from policyscope.address import Site
 from policyscope.dictionaries.feature import Feature
+from policyscope.dictionaries.scaling import Scaling
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.registry import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """How far a fit has come, for a loss that depends on it."""
+
+    progress: float = 1.0
+    """Share of the steps that are done."""
+    dead: Bool[Tensor, " feature"] | None = None
+    """Features that have long been silent, see `Schedule.dead_after`; None where nobody counts."""
+
+
+LAST = Stage()
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """What a batch says of a dictionary."""
+
+    total: Float[Tensor, ""]
+    """The number to minimize."""
+    parts: dict[str, Tensor]
+    """Named parts that the curves show; `mse` is one.
+
+    It is the mean over steps of the squared error summed over units.
+    """
+    reconstruction: Float[Tensor, "step target"]
+    """With its gradient, so that the error can also be weighed by what it does to behaviour."""
+    fired: Bool[Tensor, " feature"]
+    """Which features were active for any step."""
 
 
 class Dictionary(nn.Module, ABC):
@@ -28,6 +60,9 @@ class Dictionary(nn.Module, ABC):
     in its metadata. They make parameters in `initialize`, and say how to encode, decode and
     what the loss is. Decoding must be affine in the codes, so that every feature has a direction.
     """
+
+    schedule: ClassVar[Schedule] = Schedule()
+    """How this kind is fitted where nothing else is asked for."""
 
     width: int
     name: str = ""
@@ -54,12 +89,46 @@ class Dictionary(nn.Module, ABC):
 
     @abstractmethod
     def loss(
-        self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The number to minimize, and the named parts that the curves show; `mse` is one.
+        self,
+        x: Float[Tensor, "step unit"],
+        y: Float[Tensor, "step target"],
+        stage: Stage = LAST,
+    ) -> Loss:
+        """What a batch of the fit says, under the rules of training where those differ."""
 
-        `mse` is the mean over steps of the squared error summed over units.
+    # --- what a kind may add to the fit -------------------------------------------------------
+
+    def bypass(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... target"] | None:
+        """What reaches the output past the features; None but for kinds with a skip connection."""
+        return None
+
+    def solve(
+        self,
+        x: Float[Tensor, "step unit"],
+        y: Float[Tensor, "step target"],
+        generator: torch.Generator,
+    ) -> bool:
+        """Finds the parameters at once and returns True, in kinds that need no gradient."""
+        return False
+
+    def before_step(self) -> None:
+        """Called between the gradient and the step of Adam."""
+        return
+
+    def after_step(self) -> None:
+        """Called after each step of Adam."""
+        return
+
+    def finish(self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> None:
+        """Called after the last step with samples of the fit, to set what is no parameter."""
+        return
+
+    def rescale(self, scaling: Scaling) -> None:
+        """Turns a dictionary of scaled activations into the same dictionary of raw ones.
+
+        Kinds whose schedule scales must say how.
         """
+        raise InvalidInput(f"{type(self).__name__} cannot be fitted with scale=True.")
 
     def build(self, d_in: int, d_out: int, generator: torch.Generator) -> None:
         """Makes fresh parameters for activations of `d_in` units in and `d_out` units out."""
@@ -79,7 +148,15 @@ class Dictionary(nn.Module, ABC):
 
     def forward(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... target"]:
         """The reconstruction: what the features of `x` stand for where the dictionary writes."""
-        return self.decode(self.encode(x))
+        return self.decompose(x)[1]
+
+    def decompose(
+        self, x: Float[Tensor, "... unit"]
+    ) -> tuple[Float[Tensor, "... feature"], Float[Tensor, "... target"]]:
+        """The codes of `x`, and the reconstruction: what they stand for, with what goes past."""
+        codes = self.encode(x)
+        decoded, past = self.decode(codes), self.bypass(x)
+        return codes, decoded if past is None else decoded + past
 
     def directions(self) -> Float[Tensor, "feature unit"]:
         """What one unit of each feature adds where the dictionary writes; carries no gradient."""

@@ -22,20 +22,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from policyscope.dictionaries.fit import (
-    Curves,
-    Fitted,
-    HeldOut,
-    build,
-    check_converging,
-    check_schedule,
-    checked,
-    fit,
-    orders,
-    probe_of,
-    variation,
-)
+from policyscope.dictionaries.curves import Curves, variation
+from policyscope.dictionaries.fit import Fitted, HeldOut, build, check_converging, fit, probe_of
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
+from policyscope.dictionaries.source import checked, orders
 from policyscope.errors import InvalidInput
 from policyscope.progress import track
 
@@ -50,9 +41,7 @@ def fit_family(
     y: Float[Tensor, "_ target"],
     *,
     seeds: Sequence[int],
-    epochs: int = 50,
-    batch_size: int = 256,
-    learning_rate: float = 1e-3,
+    schedule: Schedule = ReLU.schedule,
     data_seed: int = 0,
     held_out: HeldOut | None = None,
 ) -> list[Fitted]:
@@ -60,33 +49,25 @@ def fit_family(
 
     Equal up to float32 rounding. `seeds` has one seed per member. Members of any width and
     penalty mix. Keeps one copy of the data. A member wider than y has units is fitted by itself:
-    its Gram matrix would cost more than its reconstruction.
+    its Gram matrix would cost more than its reconstruction. So is every member where the schedule
+    is not plain: it scales, clips, or changes the learning rate.
     """
     x, y = checked(x, y)
-    check_schedule(epochs, batch_size, learning_rate)
+    schedule.check()
     if len(seeds) != len(members):
         raise InvalidInput(
             f"{len(members)} members and {len(seeds)} seeds; give one seed for each member."
         )
     probe = probe_of(held_out, x, y)
     built = [build(member, x, y, seed) for member, seed in zip(members, seeds, strict=True)]
-    narrow = [member for member in built if member.width <= y.shape[1]]
-    curves = iter(train_together(narrow, x, y, epochs, batch_size, learning_rate, data_seed, probe))
+    widest = y.shape[1] if schedule.is_plain else 0
+    narrow = [member for member in built if member.width <= widest]
+    curves = iter(train_together(narrow, x, y, schedule, data_seed, probe))
 
     def fitted(member: ReLU, seed: int) -> Fitted:
-        if member.width <= y.shape[1]:
+        if member.width <= widest:
             return Fitted(member, next(curves), seed, data_seed)
-        return fit(
-            member,
-            x,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-            data_seed=data_seed,
-            held_out=probe,
-        )
+        return fit(member, x, y, schedule=schedule, seed=seed, data_seed=data_seed, held_out=probe)
 
     return [fitted(member, seed) for member, seed in zip(built, seeds, strict=True)]
 
@@ -96,9 +77,7 @@ def train_together(
     members: Sequence[ReLU],
     x: Float[Tensor, "step unit"],
     y: Float[Tensor, "step target"],
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    schedule: Schedule,
     data_seed: int,
     probe: HeldOut,
 ) -> list[Curves]:
@@ -113,10 +92,11 @@ def train_together(
     probe_variation = variation(probe[1])
     penalty = np.array([member.penalty for member in members])
     history: list[dict[str, Float[np.ndarray, " member"]]] = []
-    with track(f"fitting {len(members)} dictionaries", epochs, "epochs") as progress:
-        for epoch, order in enumerate(orders(len(x), epochs, data_seed, x.device)):
+    learning_rate, every = schedule.learning_rate, orders(len(x), data_seed)
+    with track(f"fitting {len(members)} dictionaries", schedule.epochs, "epochs") as progress:
+        for epoch, order in zip(range(schedule.epochs), every, strict=False):
             family.begin_epoch()
-            for rows in order.split(batch_size):
+            for rows in order.to(x.device).split(schedule.batch_size):
                 family.step(data.index_select(0, rows), learning_rate)
             means = family.means(len(x), square)
             means["loss"] = means["mse"] + penalty * means["l1"]

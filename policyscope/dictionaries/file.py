@@ -24,8 +24,9 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as write_tensors
 
 from policyscope.address import Site
+from policyscope.dictionaries.curves import Curves
 from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary, kind_of
-from policyscope.dictionaries.fit import Curves, Fitted
+from policyscope.dictionaries.fit import Fitted
 from policyscope.dictionaries.relu import ReLU
 from policyscope.document import strict
 from policyscope.errors import CorruptFile, DiskFull, InvalidInput, NewerFormat, UnknownName
@@ -175,9 +176,12 @@ def export_source(dictionary: Dictionary, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def replace_directory(directory: Path, fill: Callable[[Path], None]) -> None:
-    """Makes `directory` what `fill` writes, whole or not at all."""
-    if directory.exists() and any(directory.iterdir()) and not (directory / HEADER).exists():
+def replace_directory(directory: Path, fill: Callable[[Path], None], mark: str = HEADER) -> None:
+    """Makes `directory` what `fill` writes, whole or not at all.
+
+    Only a directory that holds the file `mark`, or nothing, is replaced.
+    """
+    if directory.exists() and any(directory.iterdir()) and not (directory / mark).exists():
         raise InvalidInput(
             f"{directory} holds something that is not a dictionary; choose another name."
         )

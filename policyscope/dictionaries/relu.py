@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary
+from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Dictionary, Loss, Stage
 from policyscope.errors import InvalidInput
 
 
@@ -45,12 +45,17 @@ class ReLU(Dictionary):
         return self.decoder.weight.detach().T
 
     def loss(
-        self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        self,
+        x: Float[Tensor, "step unit"],
+        y: Float[Tensor, "step target"],
+        stage: Stage = LAST,
+    ) -> Loss:
         codes = self.encode(x)
-        mse = (self.decode(codes) - y).square().sum(-1).mean()
+        reconstruction = self.decode(codes)
+        mse = (reconstruction - y).square().sum(-1).mean()
         l1 = codes.abs().sum(-1).mean()
-        return mse + self.penalty * l1, {"mse": mse, "l1": l1}
+        total = mse + self.penalty * l1
+        return Loss(total, {"mse": mse, "l1": l1}, reconstruction, (codes > 0).any(0).detach())
 
 
 def default_linear(d_in: int, d_out: int, generator: torch.Generator) -> nn.Linear:

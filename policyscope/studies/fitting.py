@@ -7,9 +7,11 @@ trust it. The best of many on some episodes looks better there than it is, so th
 are held out of the fit and of the choice, for the scores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,10 +20,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from policyscope.address import Site
+from policyscope.dictionaries.checkpoint import Checkpoint
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.family import fit_family
-from policyscope.dictionaries.fit import Fitted, fit
+from policyscope.dictionaries.fit import Fitted, fit_source
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
+from policyscope.dictionaries.source import InMemory, Pair
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.recordings.batches import batches, places_of
 from policyscope.recordings.recording import Recording
@@ -37,12 +42,15 @@ from policyscope.scores.redundancy import (
 from policyscope.scores.score import UNKNOWN_EPISODES
 from policyscope.scores.stability import Stability, stability
 from policyscope.statistics.episodes import FEWEST_EPISODES
-from policyscope.studies.streamed import Streamed, fit_streamed, is_too_large, stream
+from policyscope.studies.streamed import Streamed, is_too_large, step_bytes, stream
 from policyscope.table import Column, Table
 
 CHOOSE_SHARE = 0.1
 HELD_OUT_SHARE = 0.1
-READ_ROWS = 65_536
+READ_BYTES = 2**26
+"""Of what is read, or made, of samples at once."""
+CORRELATED_STEPS = 16_384
+"""Samples on which features of one fit are compared with each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +66,18 @@ class Samples:
     """For choosing the best seed; empty where there are too few episodes, then choose_x is x."""
     held_out: tuple[int, ...]
     """For scoring what was chosen; empty where there are too few episodes."""
+    data_seed: int = 0
+    """Decides the order of the samples in a fit."""
 
     @property
     def count(self) -> int:
         """How many samples are fitted on."""
         return len(self.x)
+
+    @cached_property
+    def source(self) -> InMemory:
+        """What is fitted on, as a source for fits."""
+        return InMemory(self.x, self.y, self.data_seed)
 
 
 def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Samples | Streamed:
@@ -85,7 +100,7 @@ def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Sample
     x, y = read_pairs(recording, reads, writes, fitted_on)
     choose_x, choose_y = read_pairs(recording, reads, writes, choose_on) if choose_on else (x, y)
     parts = (tuple(sorted(part)) for part in (fitted_on, choose_on, held_out))
-    return Samples(x, y, choose_x, choose_y, *parts)
+    return Samples(x, y, choose_x, choose_y, *parts, data_seed=seed)
 
 
 def check_places(recording: Recording, reads: Site, writes: Site) -> None:
@@ -161,8 +176,9 @@ def read_pairs(
     """All (x, y) of these episodes in their order on disk."""
     columns = [str(reads), str(writes)]
     generator = np.random.default_rng(0)
+    rows = READ_BYTES // step_bytes(recording, reads, writes) + 1
     parts = list(
-        batches(recording, columns, READ_ROWS, generator=generator, shuffle=None, episodes=episodes)
+        batches(recording, columns, rows, generator=generator, shuffle=None, episodes=episodes)
     )
     x, y = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
@@ -221,65 +237,103 @@ def fit_choices(
     reads: Site,
     writes: Site,
     *,
-    seeds: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
     seed: int,
+    resume_in: Path | None = None,
+    resume: bool = False,
+    **schedule: Any,
 ) -> list[Choice]:
-    """Every choice fitted from `seeds` seeds; the best of each explains most where they choose."""
-    if seeds < 1:
-        raise InvalidInput(f"seeds is {seeds}; expected at least 1.")
+    """Every choice fitted from several seeds; the best of each explains most where they choose.
+
+    `schedule` changes parts of the schedule of each kind, see `Schedule`. Fits write checkpoints
+    below `resume_in`, and go on from those they find there if they are to `resume`.
+    """
     for choice in choices:
         choice.reads, choice.writes = reads, writes
-    numbers = [seed + offset for offset in range(seeds)]
-    members = [choice for choice in choices for _ in numbers]
-    schedule: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "data_seed": seed,
-        "held_out": (samples.choose_x, samples.choose_y),
-    }
-    if isinstance(samples, Streamed):
-        fitted = fit_streamed(samples, members, numbers * len(choices), **schedule)
-    elif all(type(choice) is ReLU for choice in choices):
-        together = cast(Sequence[ReLU], members)
-        fitted = fit_family(
-            together, samples.x, samples.y, seeds=numbers * len(choices), **schedule
-        )
-    else:
-        fitted = [
-            fit(member, samples.x, samples.y, seed=number, **schedule)
-            for member, number in zip(members, numbers * len(choices), strict=True)
-        ]
-    measured = [measure(one, samples) for one in fitted]
+    schedules = [choice.schedule.changed(**schedule) for choice in choices]
+    for one in schedules:
+        one.check()
+    fitted = fit_seeds(samples, choices, schedules, seed, resume_in, resume)
     found = []
-    for first in range(0, len(measured), seeds):
-        those = tuple(measured[first : first + seeds])
-        best = min(range(seeds), key=lambda index: those[index].score.unexplained)
+    for those in fitted:
+        candidates = tuple(measure(one, samples) for one in those)
+        best = min(range(len(those)), key=lambda index: candidates[index].score.unexplained)
         again = None
-        if seeds > 1 and those[best].member.alive.any():
+        if len(those) > 1 and candidates[best].member.alive.any():
             again = stability(
-                [c.member.directions for c in those],
-                [c.member.alive for c in those],
+                [c.member.directions for c in candidates],
+                [c.member.alive for c in candidates],
                 reference=best,
             )
-        found.append(Choice(those[best], those, again))
+        found.append(Choice(candidates[best], candidates, again))
     return found
+
+
+def fit_seeds(
+    samples: Samples | Streamed,
+    choices: Sequence[Dictionary],
+    schedules: Sequence[Schedule],
+    seed: int,
+    resume_in: Path | None,
+    resume: bool,
+) -> list[list[Fitted]]:
+    """The fits of each choice, one per seed: as one family where the kind allows it."""
+    data_seed, held_out = samples.data_seed, (samples.choose_x, samples.choose_y)
+    numbers = [[seed + offset for offset in range(one.seeds)] for one in schedules]
+    if (
+        isinstance(samples, Samples)
+        and len(set(schedules)) == 1
+        and all(type(choice) is ReLU for choice in choices)
+    ):
+        members = [
+            cast(ReLU, one) for one, seeds in zip(choices, numbers, strict=True) for _ in seeds
+        ]
+        family = fit_family(
+            members,
+            samples.x,
+            samples.y,
+            seeds=[number for seeds in numbers for number in seeds],
+            schedule=schedules[0],
+            data_seed=data_seed,
+            held_out=held_out,
+        )
+        each = schedules[0].seeds
+        return [family[first : first + each] for first in range(0, len(family), each)]
+    source = samples.source if isinstance(samples, Samples) else samples
+
+    def checkpoint(choice: Dictionary, number: int) -> Checkpoint | None:
+        if resume_in is None:
+            return None
+        return Checkpoint(resume_in / choice.name / f"seed{number}.safetensors", resume=resume)
+
+    return [
+        [
+            fit_source(
+                choice,
+                source,
+                schedule=schedule,
+                seed=number,
+                data_seed=data_seed,
+                held_out=held_out,
+                checkpoint=checkpoint(choice, number),
+            )
+            for number in seeds
+        ]
+        for choice, schedule, seeds in zip(choices, schedules, numbers, strict=True)
+    ]
 
 
 def measure(fitted: Fitted, samples: Samples | Streamed) -> Candidate:
     """Scores and code statistics of one fitted dictionary on the samples that choose."""
     dictionary = fitted.dictionary
     fold, correlation = Reconstruction(), CodeCorrelation()
+    seen = 0
     with torch.no_grad():
-        for x, y in zip(
-            samples.choose_x.split(READ_ROWS), samples.choose_y.split(READ_ROWS), strict=True
-        ):
-            codes = dictionary.encode(x)
-            fold.update(y.numpy(), dictionary.decode(codes).numpy(), codes.numpy())
-            correlation.update(codes.numpy(), codes.numpy())
+        for x, y in chosen(samples, dictionary):
+            codes, reconstruction = dictionary.decompose(x)
+            fold.update(y.numpy(), reconstruction.numpy(), codes.numpy())
+            if seen < CORRELATED_STEPS:
+                correlation.update(codes.numpy(), codes.numpy())
+            seen += len(x)
     score = fold.result()
     member = Member(
         width=len(dictionary),
@@ -290,6 +344,12 @@ def measure(fitted: Fitted, samples: Samples | Streamed) -> Candidate:
         alive=~score.is_dead,
     )
     return Candidate(fitted, score, member)
+
+
+def chosen(samples: Samples | Streamed, dictionary: Dictionary) -> Iterator[Pair]:
+    """The samples that choose, as many at once as their codes leave room for."""
+    rows = max(1, READ_BYTES // (4 * len(dictionary)))
+    return zip(samples.choose_x.split(rows), samples.choose_y.split(rows), strict=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,10 +399,8 @@ def compare_choices(choices: Sequence[Choice], samples: Samples | Streamed) -> S
     for narrow, wide in pairwise(ordered):
         fold = CodeCorrelation()
         with torch.no_grad():
-            fold.update(
-                narrow.dictionary.encode(samples.choose_x).numpy(),
-                wide.dictionary.encode(samples.choose_x).numpy(),
-            )
+            x = samples.choose_x[:CORRELATED_STEPS]
+            fold.update(narrow.dictionary.encode(x).numpy(), wide.dictionary.encode(x).numpy())
         fates = descend(fold.result(), narrow.best.member.directions, wide.best.member.directions)
         alive = narrow.best.member.alive
         descents[narrow.dictionary.name] = tuple(fate for fate in fates if alive[fate.feature])

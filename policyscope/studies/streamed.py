@@ -1,7 +1,7 @@
 """Fitting on recordings that memory cannot hold: the samples are read anew in every epoch."""
 
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from policyscope.address import Site
-from policyscope.dictionaries.dictionary import Dictionary
-from policyscope.dictionaries.fit import Fitted, HeldOut, Pair, fit_stream
+from policyscope.dictionaries.source import Pair
 from policyscope.recordings.batches import batches, places_of
 from policyscope.recordings.recording import Recording
 
@@ -26,8 +25,8 @@ FLOAT_BYTES = 4
 class Streamed:
     """The activations of two sites, split by episode as `Samples` are, but left on disk.
 
-    Only those that choose are held: of more than fit into a quarter of `LARGEST_IN_MEMORY`, a
-    random part.
+    It is a source for fits. Only those that choose are held: of more than fit into a quarter of
+    `LARGEST_IN_MEMORY`, a random part.
     """
 
     recording: Recording
@@ -40,15 +39,19 @@ class Streamed:
     held_out: tuple[int, ...]
     count: int
     """How many samples are fitted on."""
+    data_seed: int
+    """Decides the order of the samples, with the number of the epoch."""
 
-    def epoch(self, batch_size: int, seed: int, epoch: int) -> Iterator[Pair]:
-        """The shuffled (x, y) batches of one epoch; `seed` and `epoch` decide their order."""
-        generator = np.random.default_rng((seed, epoch))
+    def batches(self, epoch: int, batch_size: int) -> Iterator[Pair]:
+        generator = np.random.default_rng((self.data_seed, epoch))
         episodes = frozenset(self.fitted_on)
         for x, y in batches(
             self.recording, self.columns, batch_size, generator=generator, episodes=episodes
         ):
             yield torch.from_numpy(x).float(), torch.from_numpy(y).float()
+
+    def sample(self, count: int) -> Pair:
+        return draw(self.recording, self.columns, frozenset(self.fitted_on), count, self.data_seed)
 
 
 def is_too_large(recording: Recording, reads: Site, writes: Site) -> bool:
@@ -78,7 +81,7 @@ def stream(
     x, y = draw(recording, columns, choose_on or fitted_on, most, seed)
     steps = np.isin(np.asarray(recording.read("episode")), list(fitted_on)).sum()
     parts = (tuple(sorted(part)) for part in (fitted_on, choose_on, held_out))
-    return Streamed(recording, columns, x, y, *parts, count=int(steps) * places)
+    return Streamed(recording, columns, x, y, *parts, count=int(steps) * places, data_seed=seed)
 
 
 def draw(
@@ -96,33 +99,3 @@ def draw(
     found[-1] = tuple(side[:kept] for side in found[-1])
     x, y = (np.concatenate([batch[side] for batch in found]) for side in (0, 1))
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
-
-
-def fit_streamed(
-    samples: Streamed,
-    members: Sequence[Dictionary],
-    seeds: Sequence[int],
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    data_seed: int,
-    held_out: HeldOut,
-) -> list[Fitted]:
-    """Each member fitted from its seed, one after the other, all on the same batches."""
-
-    def of_epoch(epoch: int) -> Iterator[Pair]:
-        return samples.epoch(batch_size, data_seed, epoch)
-
-    fitted = [
-        fit_stream(
-            member,
-            of_epoch,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            seed=seed,
-            held_out=held_out,
-        )
-        for member, seed in zip(members, seeds, strict=True)
-    ]
-    return [replace(one, data_seed=data_seed) for one in fitted]

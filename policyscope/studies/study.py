@@ -8,6 +8,7 @@
       features/<dictionary>/       features.json, score.json, sizes.json
       experiments/…                evaluate.json, <dictionary>/sweep.json, <dictionary>/nudge.json
       reports/                     one HTML file each
+      fits/<dictionary>/           how far a fit is, while it runs
       locks/                       held by whoever writes one of these
 
 Every verb is a plain function elsewhere; here it knows where its inputs lie and keeps its result.
@@ -19,7 +20,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,10 @@ from policyscope.interventions.intervention import Intervention
 from policyscope.recordings.frames import Frames
 from policyscope.recordings.lock import WriterLock
 from policyscope.recordings.recording import Recording
-from policyscope.rollouts.observation import States, sample_states
 from policyscope.rollouts.record import DType, default_rows, record_rollout
 from policyscope.rollouts.replay import record_frames
 from policyscope.rollouts.seeds import episode_seeds
+from policyscope.rollouts.states import States, sample_states
 from policyscope.scores.score import Score, score
 from policyscope.studies.fitting import (
     Choice,
@@ -376,13 +377,16 @@ class Study:
         name: str | None = None,
         recording: str | None = None,
         penalties: Sequence[float] = (),
-        seeds: int = 8,
-        epochs: int = 50,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        resume: bool = False,
         seed: int = 0,
+        **schedule: Any,
     ) -> Dictionary:
-        """Fits a dictionary from several seeds; keeps the one that explains other episodes best."""
+        """Fits a dictionary from several seeds; keeps the one that explains other episodes best.
+
+        `schedule` are parts of the schedule of its kind to change, as `epochs=20`, see `Schedule`.
+        With `resume` a fit that was stopped goes on where it was, and ends with the weights it
+        would have had.
+        """
         dictionary.name = name or dictionary.name
         return self.fit_sizes(
             [dictionary],
@@ -390,11 +394,9 @@ class Study:
             writes=writes,
             recording=recording,
             penalties=penalties,
-            seeds=seeds,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
+            resume=resume,
             seed=seed,
+            **schedule,
         ).dictionaries[0]
 
     def fit_sizes(
@@ -405,11 +407,9 @@ class Study:
         writes: str | Site,
         recording: str | None = None,
         penalties: Sequence[float] = (),
-        seeds: int = 8,
-        epochs: int = 50,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        resume: bool = False,
         seed: int = 0,
+        **schedule: Any,
     ) -> Fits:
         """Fits several dictionaries on the same sites as one family, and compares their sizes.
 
@@ -421,18 +421,21 @@ class Study:
         for one in dictionaries:
             one.name = check_name("dictionary", one.name or default_name(write, one))
         source = self.recording(recording)
-        how: dict[str, Any] = {
-            "seeds": seeds,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
-        }
+        begun = self.directory / "fits"
         with self.writing("dictionary", [one.name for one in dictionaries]):
             samples = gather(source, read, write, seed)
-            choices = fit_choices(samples, dictionaries, read, write, **how)
+            choices = fit_choices(
+                samples,
+                dictionaries,
+                read,
+                write,
+                seed=seed,
+                resume_in=begun,
+                resume=resume,
+                **schedule,
+            )
             tried = {
-                one.name: compare_penalties(samples, one, penalties, **how)
+                one.name: compare_penalties(samples, one, penalties, seed=seed, **schedule)
                 for one in dictionaries
                 if penalties and isinstance(one, ReLU)
             }
@@ -446,12 +449,16 @@ class Study:
                     "seen": sorted((*samples.fitted_on, *samples.choose_on)),
                     "choose_on": list(samples.choose_on),
                     "held_out": list(samples.held_out),
-                    "schedule": how,
+                    "schedule": {
+                        **asdict(fitted.schedule.changed(**schedule)),
+                        "seed": seed,
+                    },
                     "penalties": [vars(row) for row in tried.get(fitted.name, ())],
                 }
                 folder = self.directory / "dictionaries" / fitted.name
                 save(choice.best.fitted, folder, notes=notes)
                 self.forget(fitted.name)
+                shutil.rmtree(begun / fitted.name, ignore_errors=True)
             sizes = compare_choices(choices, samples)
             if sizes is not None:
                 document = {"reads": str(read), "writes": str(write), **sizes.to_json()}
@@ -668,7 +675,8 @@ class Study:
         """Recorded states, for measures that need no acting."""
         if not self.recordings():
             return None
-        return sample_states(self.source_of(dictionary, None), AGREEMENT_STATES, seed=seed)
+        source = self.source_of(dictionary, None)
+        return sample_states(source, AGREEMENT_STATES, agent=self.agent, seed=seed)
 
     def forget(self, dictionary: str) -> None:
         """Removes what was found about a dictionary of this name that is there no more."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from policyscope.dictionaries.family import TILE_ROWS, Layout, fit_family
 from policyscope.dictionaries.fit import Fitted, fit
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.errors import InvalidInput, NotFinite
 
 
@@ -41,7 +42,7 @@ def assert_equal_alone(family: list[Fitted], members, x, y, seeds, **schedule) -
 def test_a_family_equals_its_members_fitted_alone(d_in: int, d_out: int):
     x, y = data(2000, d_in, d_out)
     members, seeds = [ReLU(2), ReLU(4), ReLU(8)], [0, 1, 2]
-    schedule = {"epochs": 6, "batch_size": 256, "data_seed": 9}
+    schedule = {"schedule": Schedule(epochs=6), "data_seed": 9}
     family = fit_family(members, x, y, seeds=seeds, **schedule)
     assert_equal_alone(family, members, x, y, seeds, **schedule)
 
@@ -57,7 +58,7 @@ def test_any_family_equals_its_members_fitted_alone(widths, penalty, batch_size,
     x, y = data(200, 3, 30, shift)
     members = [ReLU(width, penalty * (1 + i % 2)) for i, width in enumerate(widths)]
     seeds = list(range(len(members)))
-    schedule = {"epochs": 2, "batch_size": batch_size}
+    schedule = {"schedule": Schedule(epochs=2, batch_size=batch_size)}
     family = fit_family(members, x, y, seeds=seeds, **schedule)
     assert_equal_alone(family, members, x, y, seeds, **schedule)
 
@@ -65,7 +66,7 @@ def test_any_family_equals_its_members_fitted_alone(widths, penalty, batch_size,
 def test_held_out_data_are_what_is_measured():
     x, y = data(300, 3, 6)
     held_out = x[:50] + 1, y[:50]
-    members, schedule = [ReLU(2), ReLU(9)], {"epochs": 2, "held_out": held_out}
+    members, schedule = [ReLU(2), ReLU(9)], {"schedule": Schedule(epochs=2), "held_out": held_out}
     family = fit_family(members, x, y, seeds=[0, 1], **schedule)
     assert_equal_alone(family, members, x, y, [0, 1], **schedule)
 
@@ -73,7 +74,9 @@ def test_held_out_data_are_what_is_measured():
 def test_members_are_left_as_they_are_and_may_repeat():
     x, y = data(100, 3, 6)
     member = ReLU(2)
-    first, again, other = fit_family([member] * 3, x, y, seeds=[0, 0, 1], epochs=1)
+    first, again, other = fit_family(
+        [member] * 3, x, y, seeds=[0, 0, 1], schedule=Schedule(epochs=1)
+    )
     assert not member.is_built
     assert torch.allclose(first.dictionary.directions(), again.dictionary.directions(), atol=1e-6)
     assert not torch.allclose(first.dictionary.directions(), other.dictionary.directions())
@@ -81,11 +84,19 @@ def test_members_are_left_as_they_are_and_may_repeat():
 
 def test_a_dead_member_stays_dead_among_the_living():
     x, y = data(200, 3, 6)
-    members, schedule = [ReLU(3, penalty=1e6), ReLU(3)], {"batch_size": 20, "learning_rate": 1e-2}
-    family = fit_family(members, x, y, seeds=[0, 0], epochs=40, **schedule)
+    members = [ReLU(3, penalty=1e6), ReLU(3)]
+    schedule = Schedule(epochs=40, batch_size=20, learning_rate=1e-2)
+    family = fit_family(members, x, y, seeds=[0, 0], schedule=schedule)
     assert family[0].curves.dead[-1] == 1.0
     assert family[0].curves.l0[-1] == 0.0
     assert family[1].curves.dead[-1] < 1.0
+
+
+def test_a_schedule_that_is_not_plain_is_followed_one_by_one():
+    x, y = data(200, 3, 6)
+    schedule = {"schedule": Schedule(epochs=2, clip=1.0, warm_up=0.1)}
+    family = fit_family([ReLU(2), ReLU(4)], x, y, seeds=[0, 1], **schedule)
+    assert_equal_alone(family, [ReLU(2), ReLU(4)], x, y, [0, 1], **schedule)
 
 
 def test_a_family_of_none_is_empty():
@@ -102,7 +113,7 @@ def test_what_cannot_be_fitted_is_refused_before_any_work():
     with pytest.raises(InvalidInput, match="steps"):
         fit_family([ReLU(2)], x, y[:5], seeds=[0])
     with pytest.raises(InvalidInput, match="epochs"):
-        fit_family([ReLU(2)], x, y, seeds=[0], epochs=0)
+        fit_family([ReLU(2)], x, y, seeds=[0], schedule=Schedule(epochs=0))
     x[3, 1] = math.nan
     with pytest.raises(NotFinite, match="step 3, unit 1"):
         fit_family([ReLU(2)], x, y, seeds=[0])

@@ -14,6 +14,7 @@ from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.file import export_source, load, read_curves, read_header, save
 from policyscope.dictionaries.fit import Fitted, fit
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.errors import CorruptFile, DiskFull, InvalidInput, NewerFormat, UnknownName
 
 
@@ -21,7 +22,7 @@ from policyscope.errors import CorruptFile, DiskFull, InvalidInput, NewerFormat,
 def fitted() -> Fitted:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 3, generator=generator)
-    fitted = fit(ReLU(2), x, x[:, :2], epochs=3, seed=5, data_seed=6)
+    fitted = fit(ReLU(2), x, x[:, :2], seed=5, data_seed=6, schedule=Schedule(epochs=3))
     fitted.dictionary.name = "layer1/k2"
     fitted.dictionary.reads = Site.parse("fc1:in")
     return fitted

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from policyscope.dictionaries.fit import checked, fit, fit_stream, measure, orders
+from policyscope.dictionaries.checkpoint import Checkpoint
+from policyscope.dictionaries.curves import measure
+from policyscope.dictionaries.fit import fit, fit_source
 from policyscope.dictionaries.relu import ReLU
-from policyscope.errors import InvalidInput, NotEnoughData, NotFinite
+from policyscope.dictionaries.schedule import Schedule
+from policyscope.dictionaries.source import InMemory, checked
+from policyscope.dictionaries.topk import TopK
+from policyscope.errors import CorruptFile, InvalidInput, NotEnoughData, NotFinite
 
 
 def planted(steps: int = 2000, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -22,7 +27,9 @@ def planted(steps: int = 2000, seed: int = 0) -> tuple[torch.Tensor, torch.Tenso
 def test_planted_features_are_recovered():
     x, y, directions = planted()
     # Twice as wide as the truth; the penalty makes one feature do for one direction.
-    fitted = fit(ReLU(6, penalty=0.05), x, y, epochs=40, batch_size=64, learning_rate=1e-2)
+    fitted = fit(
+        ReLU(6, penalty=0.05), x, y, schedule=Schedule(epochs=40, batch_size=64, learning_rate=1e-2)
+    )
     assert fitted.unexplained < 0.001
     found = torch.nn.functional.normalize(fitted.dictionary.directions(), dim=1)
     assert (directions @ found.T).amax(1).min() > 0.999
@@ -32,7 +39,7 @@ def test_the_template_is_left_as_it_is_and_facts_are_kept():
     x, y, _ = planted(100)
     template = ReLU(2)
     template.name = "layer1/k2"
-    fitted = fit(template, x, y, epochs=1)
+    fitted = fit(template, x, y, schedule=Schedule(epochs=1))
     assert not template.is_built
     assert fitted.dictionary.name == "layer1/k2"
     assert (fitted.dictionary.d_in, fitted.dictionary.d_out) == (3, 8)
@@ -41,9 +48,12 @@ def test_the_template_is_left_as_it_is_and_facts_are_kept():
 def test_curves_are_what_they_say():
     x, y, _ = planted(300)
     # One batch is the whole data and the rate is next to nothing: the curves are of the start.
-    fitted = fit(ReLU(4, penalty=0.5), x, y, epochs=2, batch_size=300, learning_rate=1e-12)
+    fitted = fit(
+        ReLU(4, penalty=0.5), x, y, schedule=Schedule(epochs=2, batch_size=300, learning_rate=1e-12)
+    )
     with torch.no_grad():
-        loss, parts = fitted.dictionary.loss(x, y)
+        said = fitted.dictionary.loss(x, y)
+    loss, parts = said.total, said.parts
     curves = fitted.curves
     assert curves.loss == pytest.approx([float(loss)] * 2)
     assert curves.parts["mse"] == pytest.approx([float(parts["mse"])] * 2)
@@ -62,7 +72,7 @@ def test_curves_are_what_they_say():
 def test_held_out_data_are_what_is_measured():
     x, y, _ = planted(300)
     other = planted(200, seed=5)[:2]
-    fitted = fit(ReLU(4), x, y, epochs=1, held_out=other)
+    fitted = fit(ReLU(4), x, y, held_out=other, schedule=Schedule(epochs=1))
     assert fitted.curves.unexplained[-1] == measure(fitted.dictionary, *other)["unexplained"]
 
 
@@ -80,33 +90,119 @@ def test_a_dead_dictionary_explains_nothing_and_says_so():
     }
 
 
+class Streamed:
+    """The pairs of another source, handed on one by one."""
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, data_seed: int = 0) -> None:
+        self.source = InMemory(x, y, data_seed)
+        self.count = len(x)
+
+    def batches(self, epoch: int, batch_size: int):
+        for pair in self.source.batches(epoch, batch_size):
+            yield tuple(side.numpy() for side in pair)
+
+    def sample(self, count: int):
+        return self.source.sample(count)
+
+
 def test_a_stream_of_the_same_batches_fits_the_same_dictionary():
     x, y, _ = planted(500)
-    order = list(orders(500, 3, seed=4, device=torch.device("cpu")))
+    schedule = Schedule(epochs=3, batch_size=64)
+    for kind in (ReLU(4), TopK(6, k=2)):
+        whole = fit(kind, x, y, seed=2, data_seed=4, held_out=(x, y), schedule=schedule)
+        stream = Streamed(x, y, data_seed=4)
+        streamed = fit_source(kind, stream, seed=2, held_out=(x, y), schedule=schedule)
+        assert_same(whole, streamed)
 
-    def batches(epoch: int):
-        for rows in order[epoch].split(64):
-            yield x[rows].numpy(), y[rows].numpy()
 
-    whole = fit(ReLU(4), x, y, epochs=3, batch_size=64, seed=2, data_seed=4, held_out=(x, y))
-    streamed = fit_stream(ReLU(4), batches, epochs=3, seed=2, held_out=(x, y))
-    for left, right in zip(
-        whole.dictionary.parameters(), streamed.dictionary.parameters(), strict=True
-    ):
-        assert torch.equal(left, right)
-    assert np.array_equal(whole.curves.loss, streamed.curves.loss)
+def assert_same(left, right) -> None:
+    first, second = left.dictionary.state_dict(), right.dictionary.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    for name, curve in left.curves.columns().items():
+        assert np.array_equal(curve, right.curves.columns()[name]), name
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("after", [1, 7, 8, 9, 20])
+@pytest.mark.parametrize("kind", [ReLU(4), TopK(6, k=2)])
+def test_a_fit_that_was_killed_goes_on_to_the_same_weights(kind, after, tmp_path):
+    x, y, _ = planted(500)
+    schedule = kind.schedule.changed(epochs=3, batch_size=64)  # 8 batches a pass
+    whole = fit(kind, x, y, seed=2, schedule=schedule)
+
+    class Dying(Streamed):
+        left = after
+
+        def batches(self, epoch: int, batch_size: int):
+            for pair in super().batches(epoch, batch_size):
+                if self.left == 0:
+                    raise Killed
+                self.left -= 1
+                yield pair
+
+    path = tmp_path / "fit.safetensors"
+    with pytest.raises(Killed):
+        fit_source(kind, Dying(x, y), seed=2, schedule=schedule, checkpoint=Checkpoint(path, 0.0))
+    assert path.exists()
+    again = Checkpoint(path, 0.0, resume=True)
+    resumed = fit_source(kind, Streamed(x, y), seed=2, schedule=schedule, checkpoint=again)
+    assert_same(whole, resumed)
+    # It stays until the result is safe; there is nothing left to do then.
+    done = fit_source(kind, Streamed(x, y), seed=2, schedule=schedule, checkpoint=again)
+    assert_same(whole, done)
+    again.forget()
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
+    x, y, _ = planted(100)
+    path = tmp_path / "fit.safetensors"
+
+    class Dying(Streamed):
+        def batches(self, epoch: int, batch_size: int):
+            yield next(iter(super().batches(epoch, batch_size)))
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit_source(TopK(6, k=2), Dying(x, y), checkpoint=Checkpoint(path, 0.0))
+    resume = Checkpoint(path, resume=True)
+    with pytest.raises(InvalidInput, match=r"another fit: choices .*'k': 2.* now .*'k': 3"):
+        fit_source(TopK(6, k=3), Streamed(x, y), checkpoint=resume)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(CorruptFile, match="not a checkpoint"):
+        fit_source(TopK(6, k=2), Streamed(x, y), checkpoint=resume)
+
+
+def test_scaling_is_folded_into_the_weights():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 6, generator=generator) * 7 + 100
+    schedule = Schedule(epochs=8, batch_size=100, learning_rate=3e-3, clip=1.0, scale=True)
+    fitted = fit(TopK(24, k=4), x, x, schedule=schedule)
+    assert fitted.unexplained < 0.2
+    # The curve was measured on scaled data, this is on raw ones.
+    raw = measure(fitted.dictionary, x, x)["unexplained"]
+    assert raw == pytest.approx(
+        measure(fitted.dictionary, *InMemory(x, x).sample(4096))["unexplained"]
+    )
+    assert raw == pytest.approx(fitted.unexplained, rel=1e-3)
+    norms = fitted.dictionary.directions().norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones(24))
 
 
 def test_constant_units_are_fine_and_constant_targets_are_not_scored():
     x, y, _ = planted(100)
     x[:, 1] = 3.0
-    assert math.isfinite(fit(ReLU(2), x, y, epochs=1).unexplained)
-    assert math.isnan(fit(ReLU(2), x, torch.ones_like(y), epochs=1).unexplained)
+    assert math.isfinite(fit(ReLU(2), x, y, schedule=Schedule(epochs=1)).unexplained)
+    assert math.isnan(fit(ReLU(2), x, torch.ones_like(y), schedule=Schedule(epochs=1)).unexplained)
 
 
 def test_half_precision_recordings_are_fitted_in_single_precision():
     x, y, _ = planted(100)
-    fitted = fit(ReLU(2), x.half(), y.half(), epochs=1)
+    fitted = fit(ReLU(2), x.half(), y.half(), schedule=Schedule(epochs=1))
     assert fitted.dictionary.directions().dtype == torch.float32
 
 
@@ -147,12 +243,20 @@ def test_held_out_data_of_other_widths_are_refused_before_any_work():
 
 
 @pytest.mark.parametrize(
-    "schedule", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": -1.0}]
+    "part",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": -1.0},
+        {"warm_up": 1.5},
+        {"clip": 0.0},
+    ],
 )
-def test_a_schedule_that_goes_nowhere_is_refused(schedule):
+def test_a_schedule_that_goes_nowhere_is_refused(part):
     x, y, _ = planted(10)
-    with pytest.raises(InvalidInput, match=next(iter(schedule))):
-        fit(ReLU(2), x, y, **schedule)
+    with pytest.raises(InvalidInput, match=next(iter(part))):
+        fit(ReLU(2), x, y, schedule=Schedule(**part))
 
 
 def test_no_features_are_refused():
@@ -161,29 +265,24 @@ def test_no_features_are_refused():
         fit(ReLU(0), x, y)
 
 
-def test_an_empty_stream_is_refused():
-    with pytest.raises(NotEnoughData, match="no batch"):
-        fit_stream(ReLU(2), lambda epoch: [])
+def test_a_source_that_turns_bad_or_dry_is_noticed():
+    class Bad(Streamed):
+        def batches(self, epoch: int, batch_size: int):
+            yield torch.zeros(4, 3), torch.zeros(4, 8)
+            yield torch.full((4, 3), math.nan), torch.zeros(4, 8)
 
+    class Dry(Streamed):
+        def batches(self, epoch: int, batch_size: int):
+            yield from super().batches(epoch, batch_size) if epoch == 0 else ()
 
-def test_a_stream_that_runs_dry_is_refused_with_the_way_out():
-    once = iter([(torch.zeros(4, 2), torch.zeros(4, 2))])
-    with pytest.raises(NotEnoughData, match="anew"):
-        fit_stream(ReLU(2), lambda epoch: once, epochs=2)
-
-
-def test_a_stream_that_turns_bad_is_noticed():
-    bad = torch.full((4, 2), math.nan)
-
-    def batches(epoch: int):
-        yield torch.zeros(4, 2), torch.zeros(4, 2)
-        yield bad, bad
-
+    x, y, _ = planted(10)
     with pytest.raises(NotFinite, match="x is nan"):
-        fit_stream(ReLU(2), batches, epochs=1)
+        fit_source(ReLU(2), Bad(x, y))
+    with pytest.raises(NotEnoughData, match="no batch in epoch 2"):
+        fit_source(ReLU(2), Dry(x, y))
 
 
 def test_a_diverging_loss_is_an_error():
     x, y, _ = planted(100)
     with pytest.raises(NotFinite, match="lower learning rate"):
-        fit(ReLU(2), x, y, epochs=3, learning_rate=1e30)
+        fit(ReLU(2), x, y, schedule=Schedule(epochs=3, learning_rate=1e30))

@@ -41,6 +41,7 @@ def test_the_loss_is_that_of_the_source():
             float((dictionary.decode(c) - t).square().sum() + 0.25 * c.abs().sum())
             for c, t in zip(dictionary.encode(x), y, strict=True)
         ]
-        loss, parts = dictionary.loss(x, y)
+        said = dictionary.loss(x, y)
+    loss, parts = said.total, said.parts
     assert float(loss) == pytest.approx(sum(per_step) / 8, rel=1e-5)
     assert float(loss) == pytest.approx(float(parts["mse"] + 0.25 * parts["l1"]))

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from policyscope import cli
 from policyscope.dictionaries.file import export_source
 from policyscope.dictionaries.fit import fit
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.experiments.compare import evaluate
 from policyscope.experiments.push import find_nudge
 from policyscope.experiments.sweep import sweep
@@ -54,8 +55,11 @@ VERBS = [
     Verb(
         "fit",
         fit,
-        plain_only=frozenset({"x", "y", "data_seed"}),
-        study_only=frozenset({"reads", "writes", "name", "penalties", "seeds"}),
+        # A study takes the parts of a schedule by name.
+        plain_only=frozenset(
+            {"x", "y", "schedule", "data_seed", "held_out", "checkpoint", "behaviour"}
+        ),
+        study_only=frozenset({"reads", "writes", "name", "penalties", "resume", "schedule"}),
     ),
     Verb("features", describe),
     Verb("score", score, EPISODES),
@@ -99,6 +103,8 @@ def test_command_and_method_take_the_same(verb: Verb) -> None:
     spoken, written = flags(verb.command), parameters(verb.method)
     if verb.command == "fit":
         written.pop("dictionary")  # KIND and its own flags
+        written.pop("schedule")
+        written |= {one.name: None for one in fields(Schedule)}
     # --seed is there for every command, the few without randomness included.
     assert spoken.keys() == written.keys() | {"seed"}
     for name, default in written.items():

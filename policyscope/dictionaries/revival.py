@@ -1,0 +1,36 @@
+"""Bringing dead features back: they explain what the living leave over (AuxK).
+
+Gao et al. 2024, arXiv 2406.04093, A.2. The dead features with the largest readings reconstruct the
+residual, which carries no gradient itself; the decoder bias is no part of it.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from policyscope.dictionaries.codes import Codes
+
+
+def auxiliary_loss(
+    codes: Codes,
+    dead: Bool[Tensor, " feature"] | None,
+    residual: Float[Tensor, "step target"],
+    decoder: Float[Tensor, "feature target"],
+) -> Float[Tensor, ""]:
+    """Mean squared error, summed over units, of the dead features' guess at the `residual`.
+
+    At most half as many features as there are units guess for each step; with fewer dead features
+    the loss counts for less in proportion. Zero, with no gradient, where none is dead.
+    """
+    most = max(1, decoder.shape[1] // 2)
+    if dead is None or not dead.any():
+        return residual.new_zeros(())
+    # Only the columns of the dead: the cost is in proportion to how many there are.
+    found = torch.nonzero(dead)[:, 0]
+    count = min(most, len(found))
+    guesses = codes.readings(found).relu()
+    if count < len(found):
+        values, places = guesses.topk(count, dim=-1, sorted=False)
+        guesses = torch.zeros_like(guesses).scatter(-1, places, values)
+    guess = guesses @ decoder.index_select(0, found)
+    return (guess - residual.detach()).square().sum(-1).mean() * (count / most)

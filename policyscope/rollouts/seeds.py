@@ -2,9 +2,17 @@
 
 from typing import Literal
 
-Purpose = Literal["record", "evaluate", "score", "sweep", "search", "confirm"]
+Purpose = Literal["record", "evaluate", "score", "sweep", "search", "confirm", "fit"]
 
-PURPOSES: tuple[Purpose, ...] = ("record", "evaluate", "score", "sweep", "search", "confirm")
+PURPOSES: tuple[Purpose, ...] = (
+    "record",
+    "evaluate",
+    "score",
+    "sweep",
+    "search",
+    "confirm",
+    "fit",
+)
 EPISODES_PER_PURPOSE = 100_000_000
 EPISODES_PER_SEED = EPISODES_PER_PURPOSE * 10
 

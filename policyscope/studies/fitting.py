@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from policyscope.address import Site
+from policyscope.dictionaries.behaviour import Behaviour
 from policyscope.dictionaries.checkpoint import Checkpoint
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.family import fit_family
@@ -42,6 +43,7 @@ from policyscope.scores.redundancy import (
 from policyscope.scores.score import UNKNOWN_EPISODES
 from policyscope.scores.stability import Stability, stability
 from policyscope.statistics.episodes import FEWEST_EPISODES
+from policyscope.studies.online import Online
 from policyscope.studies.streamed import Streamed, is_too_large, step_bytes, stream
 from policyscope.table import Column, Table
 
@@ -78,6 +80,9 @@ class Samples:
     def source(self) -> InMemory:
         """What is fitted on, as a source for fits."""
         return InMemory(self.x, self.y, self.data_seed)
+
+
+Sampled = Samples | Streamed | Online
 
 
 def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Samples | Streamed:
@@ -232,19 +237,21 @@ class Choice:
 
 
 def fit_choices(
-    samples: Samples | Streamed,
+    samples: Sampled,
     choices: Sequence[Dictionary],
     reads: Site,
     writes: Site,
     *,
     seed: int,
+    behaviour: Behaviour | None = None,
     resume_in: Path | None = None,
     resume: bool = False,
     **schedule: Any,
 ) -> list[Choice]:
     """Every choice fitted from several seeds; the best of each explains most where they choose.
 
-    `schedule` changes parts of the schedule of each kind, see `Schedule`. Fits write checkpoints
+    `schedule` changes parts of the schedule of each kind, see `Schedule`; `behaviour` also weighs
+    errors by what they change in the agent's outputs. Fits write checkpoints
     below `resume_in`, and go on from those they find there if they are to `resume`.
     """
     for choice in choices:
@@ -252,7 +259,7 @@ def fit_choices(
     schedules = [choice.schedule.changed(**schedule) for choice in choices]
     for one in schedules:
         one.check()
-    fitted = fit_seeds(samples, choices, schedules, seed, resume_in, resume)
+    fitted = fit_seeds(samples, choices, schedules, seed, behaviour, resume_in, resume)
     found = []
     for those in fitted:
         candidates = tuple(measure(one, samples) for one in those)
@@ -269,10 +276,11 @@ def fit_choices(
 
 
 def fit_seeds(
-    samples: Samples | Streamed,
+    samples: Sampled,
     choices: Sequence[Dictionary],
     schedules: Sequence[Schedule],
     seed: int,
+    behaviour: Behaviour | None,
     resume_in: Path | None,
     resume: bool,
 ) -> list[list[Fitted]]:
@@ -281,6 +289,7 @@ def fit_seeds(
     numbers = [[seed + offset for offset in range(one.seeds)] for one in schedules]
     if (
         isinstance(samples, Samples)
+        and behaviour is None
         and len(set(schedules)) == 1
         and all(type(choice) is ReLU for choice in choices)
     ):
@@ -314,6 +323,7 @@ def fit_seeds(
                 seed=number,
                 data_seed=data_seed,
                 held_out=held_out,
+                behaviour=behaviour,
                 checkpoint=checkpoint(choice, number),
             )
             for number in seeds
@@ -322,7 +332,7 @@ def fit_seeds(
     ]
 
 
-def measure(fitted: Fitted, samples: Samples | Streamed) -> Candidate:
+def measure(fitted: Fitted, samples: Sampled) -> Candidate:
     """Scores and code statistics of one fitted dictionary on the samples that choose."""
     dictionary = fitted.dictionary
     fold, correlation = Reconstruction(), CodeCorrelation()
@@ -346,7 +356,7 @@ def measure(fitted: Fitted, samples: Samples | Streamed) -> Candidate:
     return Candidate(fitted, score, member)
 
 
-def chosen(samples: Samples | Streamed, dictionary: Dictionary) -> Iterator[Pair]:
+def chosen(samples: Sampled, dictionary: Dictionary) -> Iterator[Pair]:
     """The samples that choose, as many at once as their codes leave room for."""
     rows = max(1, READ_BYTES // (4 * len(dictionary)))
     return zip(samples.choose_x.split(rows), samples.choose_y.split(rows), strict=True)
@@ -385,7 +395,7 @@ class Sizes:
         return self.comparison.table()
 
 
-def compare_choices(choices: Sequence[Choice], samples: Samples | Streamed) -> Sizes | None:
+def compare_choices(choices: Sequence[Choice], samples: Sampled) -> Sizes | None:
     """The widths of one fit against each other; None when there is one width only.
 
     Raises InvalidInput where two choices are of one width, see `check_widths`.
@@ -431,7 +441,7 @@ class PenaltyRow:
 
 
 def compare_penalties(
-    samples: Samples | Streamed, choice: ReLU, penalties: Sequence[float], **how: Any
+    samples: Sampled, choice: ReLU, penalties: Sequence[float], **how: Any
 ) -> tuple[PenaltyRow, ...]:
     """The same dictionary under other penalties, from the same seeds."""
     others = []

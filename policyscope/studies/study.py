@@ -32,6 +32,7 @@ from torch import Tensor
 from policyscope.address import Moment, Site, check_name
 from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_agent, open_copy
+from policyscope.dictionaries.behaviour import Behaviour
 from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, load, read_header, save
@@ -54,6 +55,7 @@ from policyscope.recordings.recording import Recording
 from policyscope.rollouts.record import DType, default_rows, record_rollout
 from policyscope.rollouts.replay import record_frames
 from policyscope.rollouts.seeds import episode_seeds
+from policyscope.rollouts.sensitivity import sensitivity
 from policyscope.rollouts.states import States, sample_states
 from policyscope.scores.score import Score, score
 from policyscope.studies.fitting import (
@@ -68,6 +70,7 @@ from policyscope.studies.fitting import (
 )
 from policyscope.studies.inspection import Inspection, inspect_in
 from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from policyscope.studies.online import Online
 from policyscope.studies.trust import check_trusted, mark
 
 if TYPE_CHECKING:
@@ -377,13 +380,17 @@ class Study:
         name: str | None = None,
         recording: str | None = None,
         penalties: Sequence[float] = (),
+        behaviour: float = 0.0,
+        online: int | None = None,
         resume: bool = False,
         seed: int = 0,
         **schedule: Any,
     ) -> Dictionary:
         """Fits a dictionary from several seeds; keeps the one that explains other episodes best.
 
-        `schedule` are parts of the schedule of its kind to change, as `epochs=20`, see `Schedule`.
+        `behaviour` above 0 also asks for errors that do not change what the agent does, see
+        `sensitivity`. With `online` nothing recorded is used: the agent plays that many samples
+        anew for each pass. `schedule` are parts of the kind's schedule to change, as `epochs=20`.
         With `resume` a fit that was stopped goes on where it was, and ends with the weights it
         would have had.
         """
@@ -394,6 +401,8 @@ class Study:
             writes=writes,
             recording=recording,
             penalties=penalties,
+            behaviour=behaviour,
+            online=online,
             resume=resume,
             seed=seed,
             **schedule,
@@ -407,6 +416,8 @@ class Study:
         writes: str | Site,
         recording: str | None = None,
         penalties: Sequence[float] = (),
+        behaviour: float = 0.0,
+        online: int | None = None,
         resume: bool = False,
         seed: int = 0,
         **schedule: Any,
@@ -420,16 +431,22 @@ class Study:
         read, write = Site.parse(reads), Site.parse(writes)
         for one in dictionaries:
             one.name = check_name("dictionary", one.name or default_name(write, one))
-        source = self.recording(recording)
+        source = None if online else self.recording(recording)
         begun = self.directory / "fits"
         with self.writing("dictionary", [one.name for one in dictionaries]):
-            samples = gather(source, read, write, seed)
+            if source is None:
+                rows = min(default_rows(online, None), most_rows(self.environment_id))
+                sites = (read, write)
+                samples = Online(self.agent, self.maker(), sites, online or 0, rows, seed)
+            else:
+                samples = gather(source, read, write, seed)
             choices = fit_choices(
                 samples,
                 dictionaries,
                 read,
                 write,
                 seed=seed,
+                behaviour=self.behaviour(write, samples.choose_y, behaviour, source, seed),
                 resume_in=begun,
                 resume=resume,
                 **schedule,
@@ -443,9 +460,10 @@ class Study:
                 fitted = choice.dictionary
                 notes = {
                     **choice.to_json(),
-                    "recording": source.name,
+                    "recording": None if source is None else source.name,
                     "samples": samples.count,
-                    "recording_seed": source.header.seed,
+                    "recording_seed": None if source is None else source.header.seed,
+                    "behaviour": behaviour,
                     "seen": sorted((*samples.fitted_on, *samples.choose_on)),
                     "choose_on": list(samples.choose_on),
                     "held_out": list(samples.held_out),
@@ -465,6 +483,21 @@ class Study:
                 document["dictionaries"] = [choice.dictionary.name for choice in choices]
                 write_document(self.directory / "features" / sizes_file(read, write), document)
         return Fits(tuple(choices), sizes)
+
+    def behaviour(
+        self,
+        site: Site,
+        y: Float[Tensor, "step unit"],
+        weight: float,
+        recording: Recording | None,
+        seed: int,
+    ) -> Behaviour | None:
+        """What errors at a site do to the agent's outputs, for a fit that weighs them by it."""
+        if not weight:
+            return None
+        source = recording or self.recording()
+        states = sample_states(source, AGREEMENT_STATES, agent=self.agent, seed=seed)
+        return sensitivity(self.agent, site, states).behaviour(y, weight)
 
     def features(
         self,

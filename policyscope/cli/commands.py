@@ -126,7 +126,26 @@ def run_frames(given: Arguments) -> Said:
     return Said(found, found.to_json())
 
 
+def run_search(given: Arguments) -> Said:
+    front = opened(given).search(
+        reads=given.reads,
+        writes=given.writes,
+        name=given.name,
+        recording=given.recording,
+        kinds=given.kinds,
+        widths=given.widths,
+        sparsities=given.sparsities,
+        episodes=given.episodes,
+        resume=given.resume,
+        seed=given.seed,
+        **{name: getattr(given, name) for name in SCHEDULE},
+    )
+    return Said(front, front.to_json())
+
+
 def run_fit(given: Arguments) -> Said:
+    if given.search:
+        return run_search(given)
     from policyscope.dictionaries.dictionary import DICTIONARIES
     from policyscope.studies.fitting import fit_table
 
@@ -405,6 +424,11 @@ COMMANDS: dict[str, Command] = {
                 metavar="S",
                 help="the site it writes; the same makes an SAE",
             ),
+            flag(
+                "--search",
+                action="store_true",
+                help="instead of one KIND: try kinds, widths and sparsities, keep the best",
+            ),
         ),
     ),
     "features": Command(
@@ -546,6 +570,39 @@ FIT_OPTIONS = (
     flag("--resume", action="store_true", help="go on with a fit that was stopped"),
     *SCHEDULE.values(),
 )
+SEARCH_KINDS = ("relu", "l1", "topk", "batch-topk", "jumprelu", "matryoshka")
+SEARCH_OPTIONS = (
+    flag("--name", default="search", help="what the names of the dictionaries begin with"),
+    flag("--recording", metavar="NAME", help="which recording to fit on"),
+    flag("--kinds", nargs="+", metavar="KIND", default=list(SEARCH_KINDS), help="kinds to try"),
+    flag(
+        "--widths",
+        type=int,
+        nargs="+",
+        metavar="N",
+        default=[],
+        help="widths to try (default: as the spectrum of the site advises)",
+    ),
+    flag(
+        "--sparsities",
+        type=float,
+        nargs="+",
+        metavar="X",
+        default=[],
+        help="active features (1 and more), and penalties (below 1) for kinds that have one",
+    ),
+    flag(
+        "--episodes",
+        type=int,
+        default=20,
+        metavar="N",
+        help="played with each of the front spliced in; 0 leaves the return kept out",
+    ),
+    flag("--resume", action="store_true", help="go on with a search that was stopped"),
+    *SCHEDULE.values(),
+)
+"""What `fit --search` takes instead of the options of a fit."""
+
 COMMON = (
     flag(
         "--seed", type=parse_seed, default=0, metavar="N", help="of everything random (default 0)"

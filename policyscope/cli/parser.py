@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from policyscope.cli.commands import COMMANDS, COMMON, FIT_OPTIONS, STUDY, TRUST
+from policyscope.cli.commands import COMMANDS, COMMON, FIT_OPTIONS, SEARCH_OPTIONS, STUDY, TRUST
 from policyscope.cli.flags import Flag, kind_flags
 
 
@@ -57,7 +57,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.about, description=command.about)
-        flags = (*command.flags, *(FIT_OPTIONS if name == "fit" else ()), *COMMON)
+        flags = (*command.flags, *(fit_options(argv) if name == "fit" else ()), *COMMON)
         if STUDY in command.flags and TRUST not in command.flags:
             flags = (*flags, TRUST)
         add(sub, flags)
@@ -68,13 +68,21 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def fit_options(argv: Sequence[str]) -> Sequence[Flag]:
+    """What this fit takes beside its sites: a search has no KIND, and options of its own."""
+    return SEARCH_OPTIONS if "--search" in argv else FIT_OPTIONS
+
+
 def add_kinds(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """One sub-command per kind of dictionary, its flags made from the fields of its class."""
+    if "--search" in argv:
+        return
     if argv[:1] != ["fit"] or (len(argv) > 1 and argv[1] in ("-h", "--help")):
         parser.add_argument(
             "kind",
             metavar="KIND",
-            help="relu …; `policyscope fit STUDY … KIND --help` lists its choices",
+            help="relu topk batch-topk jumprelu gated matryoshka pca …; "
+            "`policyscope fit STUDY … KIND --help` lists its choices",
         )
         return
     from policyscope.dictionaries.dictionary import DICTIONARIES

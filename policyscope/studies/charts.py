@@ -359,3 +359,33 @@ def kept_curves(curves: Mapping[str, Sequence[Number]], y: str) -> Inline:
         marks.append(line((side, height), (side + 26, height), dashes))
         marks.append(text((side + 32, height + 3.5), shortened(name, 16), "row"))
     return panel.draw(marks, f"{y} by features kept", "ink")
+
+
+def front_chart(
+    points: Sequence[tuple[int, Number, Number, bool, str]], kinds: Sequence[str]
+) -> Inline:
+    """Unexplained variance against L0: (kind, L0, unexplained, whether on the front, name) each.
+
+    Kinds have colours; settings on the front are filled diamonds, the others rings.
+    """
+    drawn = [point for point in points if point[1] > 0 and is_number(point[2])]
+    panel = Panel(
+        log_axis([l0 for _, l0, *_ in drawn], "features active per step (L0)"),
+        log_axis([max(unexplained, 1e-6) for _, _, unexplained, *_ in drawn], "unexplained"),
+        width=560,
+        height=300,
+        right=130,
+    )
+    marks = []
+    for kind, l0, unexplained, is_best, name in drawn:
+        tip = f"{name}: unexplained {unexplained:.4f}, L0 {l0:.2f}"
+        place, color = panel.at(l0, max(unexplained, 1e-6)), feature_color(kind)
+        if is_best:
+            marks.append(diamond(place, f"dot {color}", tip, radius=5.5))
+        else:
+            marks.append(dot(place, f"dot hollow {color}", tip))
+    for index, kind in enumerate(kinds):
+        height = panel.top + 16 * index + 6
+        marks.append(diamond((panel.width - 118, height), f"dot {feature_color(index)}"))
+        marks.append(text((panel.width - 108, height + 4), kind))
+    return panel.draw(marks, "Unexplained variance against L0 of every setting that was tried.")

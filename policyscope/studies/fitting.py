@@ -8,7 +8,7 @@ are held out of the fit and of the choice, for the scores.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -330,6 +330,26 @@ def fit_seeds(
         ]
         for choice, schedule, seeds in zip(choices, schedules, numbers, strict=True)
     ]
+
+
+def notes_of(
+    choice: Choice,
+    samples: Sampled,
+    recording: Recording | None,
+    seed: int,
+    schedule: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is written down with a fitted dictionary: how it came about, and what it has seen."""
+    return {
+        **choice.to_json(),
+        "recording": None if recording is None else recording.name,
+        "samples": samples.count,
+        "recording_seed": None if recording is None else recording.header.seed,
+        "seen": sorted((*samples.fitted_on, *samples.choose_on)),
+        "choose_on": list(samples.choose_on),
+        "held_out": list(samples.held_out),
+        "schedule": {**asdict(choice.dictionary.schedule.changed(**schedule)), "seed": seed},
+    }
 
 
 def measure(fitted: Fitted, samples: Sampled) -> Candidate:

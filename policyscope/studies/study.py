@@ -20,7 +20,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, load, read_header, save
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.spectrum import Spectrum
 from policyscope.document import check_place, read_document, write_document
 from policyscope.envs.environment import Environment
 from policyscope.envs.families import arguments_to_read
@@ -49,6 +50,7 @@ from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
 from policyscope.experiments.sweep import Sweep, sweep
 from policyscope.features.describe import FeatureTable, describe
 from policyscope.interventions.intervention import Intervention
+from policyscope.progress import track
 from policyscope.recordings.frames import Frames
 from policyscope.recordings.lock import WriterLock
 from policyscope.recordings.recording import Recording
@@ -67,16 +69,26 @@ from policyscope.studies.fitting import (
     compare_penalties,
     fit_choices,
     gather,
+    notes_of,
 )
 from policyscope.studies.inspection import Inspection, inspect_in
 from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from policyscope.studies.online import Online
+from policyscope.studies.search import (
+    KINDS,
+    Found,
+    Front,
+    is_beaten,
+    measured,
+    settings,
+)
 from policyscope.studies.trust import check_trusted, mark
 
 if TYPE_CHECKING:
     import policyscope.studies.report
 
 AGENT_FOLDER = "agent"
+FITS = "fits"
 AGREEMENT_STATES = 4096
 RESULTS = {
     "features": ("features.json", "score.json"),
@@ -432,7 +444,6 @@ class Study:
         for one in dictionaries:
             one.name = check_name("dictionary", one.name or default_name(write, one))
         source = None if online else self.recording(recording)
-        begun = self.directory / "fits"
         with self.writing("dictionary", [one.name for one in dictionaries]):
             if source is None:
                 rows = min(default_rows(online, None), most_rows(self.environment_id))
@@ -447,7 +458,7 @@ class Study:
                 write,
                 seed=seed,
                 behaviour=self.behaviour(write, samples.choose_y, behaviour, source, seed),
-                resume_in=begun,
+                resume_in=self.directory / FITS,
                 resume=resume,
                 **schedule,
             )
@@ -457,32 +468,92 @@ class Study:
                 if penalties and isinstance(one, ReLU)
             }
             for choice in choices:
-                fitted = choice.dictionary
-                notes = {
-                    **choice.to_json(),
-                    "recording": None if source is None else source.name,
-                    "samples": samples.count,
-                    "recording_seed": None if source is None else source.header.seed,
-                    "behaviour": behaviour,
-                    "seen": sorted((*samples.fitted_on, *samples.choose_on)),
-                    "choose_on": list(samples.choose_on),
-                    "held_out": list(samples.held_out),
-                    "schedule": {
-                        **asdict(fitted.schedule.changed(**schedule)),
-                        "seed": seed,
-                    },
-                    "penalties": [vars(row) for row in tried.get(fitted.name, ())],
-                }
-                folder = self.directory / "dictionaries" / fitted.name
-                save(choice.best.fitted, folder, notes=notes)
-                self.forget(fitted.name)
-                shutil.rmtree(begun / fitted.name, ignore_errors=True)
+                rows = [vars(row) for row in tried.get(choice.dictionary.name, ())]
+                notes = {**notes_of(choice, samples, source, seed, schedule), "penalties": rows}
+                self.keep_fitted(choice, {**notes, "behaviour": behaviour})
             sizes = compare_choices(choices, samples)
             if sizes is not None:
                 document = {"reads": str(read), "writes": str(write), **sizes.to_json()}
                 document["dictionaries"] = [choice.dictionary.name for choice in choices]
                 write_document(self.directory / "features" / sizes_file(read, write), document)
         return Fits(tuple(choices), sizes)
+
+    def keep_fitted(self, choice: Choice, notes: Mapping[str, Any]) -> None:
+        """Keeps the best of a choice as a dictionary of the study; what was begun for it goes."""
+        name = choice.dictionary.name
+        save(choice.best.fitted, self.directory / "dictionaries" / name, notes=notes)
+        self.forget(name)
+        shutil.rmtree(self.directory / FITS / name, ignore_errors=True)
+
+    def search(
+        self,
+        *,
+        reads: str | Site,
+        writes: str | Site,
+        name: str = "search",
+        recording: str | None = None,
+        kinds: Sequence[str] = KINDS,
+        widths: Sequence[int] = (),
+        sparsities: Sequence[float] = (),
+        episodes: int = 20,
+        resume: bool = False,
+        seed: int = 0,
+        **schedule: Any,
+    ) -> Front:
+        """Tries kinds × widths × sparsities × seeds, and keeps the dictionaries no other beats.
+
+        Without `widths` those that the spectrum of the site advises; for `sparsities` see
+        `settings`. `episodes` are played for the return that each of the front keeps. With `resume`
+        the settings that a stopped search has fitted are not fitted again.
+        """
+        check_name("dictionary", name)
+        check_episodes(episodes, fewest=0)
+        read, write = Site.parse(reads), Site.parse(writes)
+        source = self.recording(recording)
+        schedule = {"seeds": 2, **{k: part for k, part in schedule.items() if part is not None}}
+        path = self.directory / "features" / search_file(read, write)
+        with self.writing("dictionary", [name]):
+            samples = gather(source, read, write, seed)
+            if not widths:
+                advised = Spectrum.of(samples.choose_x).advised_width
+                widths = (advised, 2 * advised)
+            wanted = settings(kinds, widths, sparsities, name)
+            document = read_document(path) if resume and path.exists() else {"rows": []}
+            known = {row["name"]: Found.from_json(row) for row in document["rows"]}
+            rows: list[Found] = []
+            with track("Searching", len(wanted), "settings") as progress:
+                for one in wanted:
+                    if one.name not in known:
+                        (choice,) = fit_choices(
+                            samples,
+                            [one],
+                            read,
+                            write,
+                            seed=seed,
+                            resume_in=self.directory / FITS,
+                            resume=resume,
+                            **schedule,
+                        )
+                        notes = notes_of(choice, samples, source, seed, schedule)
+                        self.keep_fitted(choice, notes)
+                        known[one.name] = measured(choice)
+                    rows.append(known[one.name])
+                    write_document(path, Front(str(read), str(write), tuple(rows)).to_json())
+                    progress.advance(1, str(one.name))
+            rows = [replace(row, is_best=not is_beaten(row, rows)) for row in rows]
+        kept = []
+        for row in rows:
+            if row.is_best and episodes and row.return_kept is None:
+                score = self.score(row.name, episodes=episodes, seed=seed)
+                row = replace(row, return_kept=score.return_kept)
+            elif not row.is_best:
+                shutil.rmtree(self.directory / "dictionaries" / row.name, ignore_errors=True)
+                self.forget(row.name)
+            kept.append(row)
+        front = Front(str(read), str(write), tuple(kept))
+        write_document(path, front.to_json())
+        path.with_suffix(".svg").write_text(front.picture(), "utf-8")
+        return front
 
     def behaviour(
         self,
@@ -774,6 +845,11 @@ def default_name(writes: Site, dictionary: Dictionary) -> str:
 def sizes_file(reads: Site, writes: Site) -> str:
     """Where the comparison of sizes for two sites is kept."""
     return f"sizes {reads} {writes}.json".replace(":", ".").replace(" ", "-")
+
+
+def search_file(reads: Site, writes: Site) -> str:
+    """Where the search for a dictionary of two sites is kept."""
+    return sizes_file(reads, writes).replace("sizes", "search", 1)
 
 
 def check_episodes(episodes: int, fewest: int = 1) -> None:

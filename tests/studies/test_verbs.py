@@ -106,6 +106,7 @@ def test_command_and_method_take_the_same(verb: Verb) -> None:
     spoken, written = flags(verb.command), parameters(verb.method)
     if verb.command == "fit":
         written.pop("dictionary")  # KIND and its own flags
+        spoken.pop("search")  # see below
         written.pop("schedule")
         written |= {one.name: None for one in fields(Schedule)}
     # --seed is there for every command, the few without randomness included.
@@ -129,6 +130,19 @@ def test_method_and_plain_function_take_the_same(verb: Verb) -> None:
         # Where the plain function has no default, the study may.
         if default is not inspect.Parameter.empty and name not in verb.retyped:
             assert same(written[name], default), name
+
+
+def test_a_search_takes_what_its_method_takes() -> None:
+    words = ["fit", "s", "--reads", "a", "--writes", "b", "--search"]
+    sub = cli.build_parser(words)._subparsers._group_actions[0].choices["fit"]  # type: ignore[union-attr,index]
+    spoken = {one.dest: one.default for one in sub._actions if one.dest not in ONLY_SPOKEN}
+    written = parameters(Study.search)
+    written.pop("schedule")
+    written |= {one.name: None for one in fields(Schedule)}
+    assert spoken.keys() - {"search"} == written.keys()
+    for name, default in written.items():
+        if default is not inspect.Parameter.empty:
+            assert same(spoken[name], default), name
 
 
 def test_new_is_create() -> None:

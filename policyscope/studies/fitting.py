@@ -437,6 +437,19 @@ def compare_choices(choices: Sequence[Choice], samples: Sampled) -> Sizes | None
     return Sizes(comparison, descents)
 
 
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """What one fit gave: the dictionaries that were kept, and how their sizes compare."""
+
+    choices: tuple[Choice, ...]
+    sizes: Sizes | None
+
+    @property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        """The dictionaries, in the order they were asked for."""
+        return tuple(choice.dictionary for choice in self.choices)
+
+
 def check_widths(dictionaries: Sequence[Dictionary]) -> None:
     """Raises InvalidInput where two dictionaries that are to be compared by width have the same."""
     widths = [dictionary.width for dictionary in dictionaries]

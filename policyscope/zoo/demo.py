@@ -16,8 +16,9 @@ from policyscope.experiments.nudge import Nudge
 from policyscope.experiments.sweep import Sweep
 from policyscope.features.describe import FeatureTable
 from policyscope.scores.score import Score
+from policyscope.studies.fitting import Fits
 from policyscope.studies.report import write_report
-from policyscope.studies.study import Fits, Study
+from policyscope.studies.study import Study
 from policyscope.zoo.system import ZOO, train_agent
 
 NAME = "cartpole"

@@ -1,0 +1,2 @@
+export function Experiments() { return null; }
+export function Experiment(_: { path: string }) { return null; }

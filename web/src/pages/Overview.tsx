@@ -1,0 +1,206 @@
+/** The study at a glance: the network, what was recorded, what was fitted, and what to do next. */
+
+import type { JSX } from "preact";
+
+import type { DictionaryRow, Overview as Document } from "../documents";
+import { count, kept, number, percent, plural, spoken } from "../format";
+import { Load } from "../parts/load";
+import { Copy, Panel } from "../parts/panel";
+import { href } from "../router";
+
+export function Overview(): JSX.Element {
+  return (
+    <Load<Document> path="overview">
+      {(study) => (
+        <>
+          <h1>
+            {study.agent.name} <small>in {study.environment.id}</small>
+          </h1>
+          <p class="lead">
+            {study.agent.algorithm ?? "An agent"} of {count(study.agent.parameters)} parameters
+            {study.evaluation &&
+              `, return ${number(study.evaluation.return_mean)} [${number(study.evaluation.low)}, ${number(study.evaluation.high)}] over ${plural(study.evaluation.episodes, "episode")}`}
+            .
+          </p>
+          <div class="grid">
+            <Network study={study} />
+            <div class="stack">
+              <Next study={study} />
+              <Recordings study={study} />
+              <Endings study={study} />
+            </div>
+            <Dictionaries rows={study.dictionaries} />
+          </div>
+        </>
+      )}
+    </Load>
+  );
+}
+
+function Network({ study }: { study: Document }): JSX.Element {
+  return (
+    <Panel title="Network" take={{ python: `study = ps.Study.open("${study.name}")\nprint(study.inspect())` }} note="● recorded · ○ suggested. A site can be read and edited; add :in or :out to its path.">
+      <table class="tree">
+        <thead>
+          <tr>
+            <th>module</th>
+            <th>type</th>
+            <th class="number">parameters</th>
+            <th>part</th>
+            <th>site</th>
+          </tr>
+        </thead>
+        <tbody>
+          {study.modules.map((module) => (
+            <tr key={module.path}>
+              <td style={{ paddingLeft: `${0.4 + module.depth}rem` }}>{module.path.split(".").at(-1) || "(agent)"}</td>
+              <td class="quiet">{module.type}</td>
+              <td class="number">{module.parameters ? count(module.parameters) : ""}</td>
+              <td>{module.role && <span class={`role ${module.role}`}>{module.role}</span>}</td>
+              <td>
+                {module.sites.map((site) => (
+                  <code key={site.address} title={site.recorded ? "recorded" : site.suggested ? "suggested" : ""}>
+                    {site.recorded ? "● " : site.suggested ? "○ " : ""}
+                    {site.address} {site.shape.join("×")}
+                  </code>
+                ))}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Panel>
+  );
+}
+
+function Next({ study }: { study: Document }): JSX.Element | null {
+  if (!study.next.length) return null;
+  return (
+    <Panel title="What to do next">
+      <ul class="next">
+        {study.next.map((step) => (
+          <li key={step.command}>
+            {step.why}
+            <span class="command">
+              <code>{step.command}</code> <Copy what="command" text={() => step.command} />
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function Recordings({ study }: { study: Document }): JSX.Element {
+  return (
+    <Panel title="Recordings">
+      {study.recordings.length === 0 && <p class="quiet">Nothing is recorded yet.</p>}
+      {study.recordings.map((one) => (
+        <p key={one.name}>
+          <a href={href("episodes", one.name)}>
+            <b>{one.name}</b>
+          </a>{" "}
+          {plural(one.steps, "step")} in {plural(one.episodes, "episode")}, mean return {number(one.return_mean)}
+          {one.frames > 0 && `, ${plural(one.frames, "frame")}`}
+          <br />
+          <span class="quiet">
+            {one.sites.join(", ")} · {one.metrics.map(spoken).join(", ")}
+          </span>
+        </p>
+      ))}
+    </Panel>
+  );
+}
+
+function Endings({ study }: { study: Document }): JSX.Element | null {
+  const endings = Object.entries(study.evaluation?.endings ?? {}).sort((a, b) => b[1] - a[1]);
+  if (!endings.length) return null;
+  const most = Math.max(...endings.map(([, many]) => many));
+  return (
+    <Panel title="How episodes end">
+      {endings.map(([name, many]) => (
+        <p class="barline" key={name}>
+          <span>{spoken(name)}</span>
+          <span class="share">
+            <span style={{ width: `${(100 * many) / most}%` }} />
+          </span>
+          <span class="number">{many}</span>
+        </p>
+      ))}
+    </Panel>
+  );
+}
+
+function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
+  return (
+    <Panel
+      title="Dictionaries"
+      wide
+      note="Unexplained variance: 0 is best. Return kept: 1 as good as the activation itself, 0 no better than its mean; 95 % intervals over paired seeds."
+      take={{
+        csv: () => [
+          ["name", "kind", "reads", "writes", "width", "unexplained", "l0", "dead", "return_kept", "action_agreement"],
+          ...rows.map((one) => [one.name, one.kind, one.reads, one.writes, one.width, one.unexplained, one.l0, one.dead, one.return_kept?.value ?? null, one.action_agreement]),
+        ],
+      }}
+    >
+      {rows.length === 0 ? (
+        <p class="quiet">No dictionary is fitted yet.</p>
+      ) : (
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th>name</th>
+                <th>kind</th>
+                <th>reads → writes</th>
+                <th class="number">width</th>
+                <th class="number">unexplained</th>
+                <th class="number">L0</th>
+                <th class="number">dead</th>
+                <th class="number">return kept</th>
+                <th class="number">same action</th>
+                <th>to look at</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((one) => (
+                <tr key={one.name}>
+                  <td>
+                    <a href={href("features", one.name)}>
+                      <b>{one.name}</b>
+                    </a>
+                    {one.warnings.map((warning) => (
+                      <span class="warning" key={warning}>
+                        ⚠ {warning}
+                      </span>
+                    ))}
+                  </td>
+                  <td>{one.kind}</td>
+                  <td>
+                    <code>{one.reads === one.writes ? one.reads : `${one.reads} → ${one.writes}`}</code>
+                  </td>
+                  <td class="number">{count(one.width)}</td>
+                  <td class="number">{number(one.unexplained)}</td>
+                  <td class="number">{number(one.l0)}</td>
+                  <td class="number">{percent(one.dead)}</td>
+                  <td class="number">{kept(one.return_kept)}</td>
+                  <td class="number">{percent(one.action_agreement)}</td>
+                  <td>
+                    <a href={href("features", one.name)}>features</a> · <a href={href("corr", one.name)}>metrics</a> · <a href={href("live", one.name)}>live</a>
+                    {one.has.sweep && (
+                      <>
+                        {" · "}
+                        <a href={href("x", `${one.name}/sweep`)}>sweep</a>
+                      </>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}

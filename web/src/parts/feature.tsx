@@ -1,0 +1,209 @@
+/** A feature wherever it is named: its colour, its label, and a card with what is known of it. */
+
+import type { JSX } from "preact";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
+
+import type { Clip, FeaturePage, Known, Overview, Status, Verdict } from "../documents";
+import { number, percent, signed, spoken } from "../format";
+import { href } from "../router";
+import { colourOf, togglePin } from "../state";
+import { Histogram, Pad } from "./charts";
+import { Data, useDocument } from "./load";
+
+const REST = 180;
+
+export function addressOf(dictionary: string, index: number): string {
+  return `${dictionary}#${index}`;
+}
+
+export function FeatureName(props: { dictionary: string; index: number; label?: string; brief?: boolean }): JSX.Element {
+  const [isOpen, setOpen] = useState(false);
+  const timer = useRef(0);
+  const address = addressOf(props.dictionary, props.index);
+  const colour = colourOf(address);
+  const wait = (to: boolean): void => {
+    window.clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => setOpen(to), REST);
+  };
+  useEffect(() => () => window.clearTimeout(timer.current), []);
+  return (
+    <span class="feature" onMouseEnter={() => wait(true)} onMouseLeave={() => wait(false)} onFocusIn={() => wait(true)} onFocusOut={() => wait(false)}>
+      <a href={href("f", `${props.dictionary}/${props.index}`)}>
+        {colour !== null && <i class={`swatch p${colour}`} />}
+        <b>#{props.index}</b>
+        {!props.brief && props.label && <span class="label"> {props.label}</span>}
+      </a>
+      {isOpen && <Card dictionary={props.dictionary} index={props.index} />}
+    </span>
+  );
+}
+
+function Card(props: { dictionary: string; index: number }): JSX.Element {
+  const { value, error } = useDocument<FeaturePage>(`feature/${props.dictionary}/${props.index}`);
+  const overview = useDocument<Overview>("overview").value;
+  const box = useRef<HTMLDivElement>(null);
+  const [shift, setShift] = useState({ left: 0, up: false });
+  useEffect(() => {
+    const found = box.current?.getBoundingClientRect();
+    if (!found) return;
+    const over = found.right - window.innerWidth + 8;
+    setShift({ left: over > 0 ? -over : 0, up: found.bottom > window.innerHeight && found.top > found.height });
+  }, [value]);
+  return (
+    <div ref={box} class={`card${shift.up ? " up" : ""}`} role="tooltip" style={{ marginLeft: `${shift.left}px` }}>
+      {error && <p>{error}</p>}
+      {!value && !error && <p class="quiet">Loading …</p>}
+      {value && (
+        <>
+          <p>
+            <b>{value.address}</b> <Badge status={value.status} /> <Finding verdict={value.verdict} />
+          </p>
+          <p>{value.dead ? "never fires" : value.label}</p>
+          <div class="side">
+            {value.intervals[0]?.moments[0] && <Frames moment={value.intervals[0].moments[0].moment} around={12} width={110} />}
+            {overview && value.effect && overview.environment.actions.pad.some(Boolean) && (
+              <Pad actions={overview.environment.actions} effects={value.effect.measured.length ? value.effect.measured : value.effect.direct} size={84} />
+            )}
+            <Histogram edges={value.histogram.edges} counts={value.histogram.counts} label="How strongly it fires" />
+          </div>
+          <p class="note">
+            fires in {percent(value.firing_rate, 1)}, at most {number(value.max)}
+            {value.metric && ` · goes with ${spoken(value.metric.name)} ${signed(value.metric.r)}`}
+          </p>
+        </>
+      )}
+    </div>
+  );
+}
+
+export function Pin(props: { address: string }): JSX.Element {
+  const colour = colourOf(props.address);
+  return (
+    <button
+      class={`pin${colour === null ? "" : ` p${colour}`}`}
+      aria-pressed={colour !== null}
+      title={colour === null ? "Pin: give it a colour on every page" : "Unpin"}
+      onClick={() => togglePin(props.address)}
+    >
+      ●
+    </button>
+  );
+}
+
+export function Badge(props: { status: Status }): JSX.Element {
+  const marks: Record<Status, string> = { guess: "◌", tested: "◉", refuted: "⊘" };
+  return (
+    <span class={`badge ${props.status}`}>
+      {marks[props.status]} {props.status}
+    </span>
+  );
+}
+
+export function Finding(props: { verdict: Verdict }): JSX.Element {
+  const marks: Record<Verdict, string> = { helps: "▲", harms: "▼", "nothing shown": "≈", "not tested": "" };
+  return <span class={`verdict ${props.verdict.replace(" ", "-")}`}>{`${marks[props.verdict]} ${props.verdict}`.trim()}</span>;
+}
+
+const sheets = new Map<string, Promise<HTMLImageElement>>();
+
+function picture(address: string): Promise<HTMLImageElement> {
+  let found = sheets.get(address);
+  if (!found) {
+    found = new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => resolve(image);
+      image.onerror = () => reject(new Error("The frames cannot be shown."));
+      image.src = address;
+    });
+    sheets.set(address, found);
+    if (sheets.size > 64) sheets.delete(sheets.keys().next().value ?? "");
+  }
+  return found;
+}
+
+/** The frame at a step, from the sheets of a clip, on a canvas. */
+export function useFrame(clip: Clip | null, step: number): (canvas: HTMLCanvasElement | null) => void {
+  const data = useContext(Data);
+  const canvas = useRef<HTMLCanvasElement | null>(null);
+  useEffect(() => {
+    let isHere = true;
+    const target = canvas.current;
+    if (!clip || !target) return undefined;
+    const place = nearest(clip.steps, step);
+    const sheet = clip.sheets.find((one) => place >= one.first && place < one.first + one.count);
+    if (!sheet) return undefined;
+    data
+      .picture(sheet.path)
+      .then(picture)
+      .then((image) => {
+        if (!isHere) return;
+        if (target.width !== clip.width) target.width = clip.width;
+        if (target.height !== clip.height) target.height = clip.height;
+        const at = place - sheet.first;
+        const [column, row] = [at % sheet.columns, Math.floor(at / sheet.columns)];
+        const { width, height } = clip;
+        target.getContext("2d")?.drawImage(image, column * width, row * height, width, height, 0, 0, width, height);
+      })
+      .catch(() => undefined);
+    return () => {
+      isHere = false;
+    };
+  }, [clip, step, data]);
+  return (found) => {
+    canvas.current = found;
+  };
+}
+
+/** The place in `steps` that is nearest to `step`. */
+function nearest(steps: number[], step: number): number {
+  let [low, high] = [0, steps.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((steps[middle] ?? 0) < step) low = middle + 1;
+    else high = middle;
+  }
+  const before = low > 0 && step - (steps[low - 1] ?? 0) < (steps[low] ?? 0) - step;
+  return before ? low - 1 : low;
+}
+
+export function splitMoment(moment: string): [string, number, number] {
+  const found = /^(.*)\/ep(\d+)@(\d+)$/.exec(moment);
+  return [found?.[1] ?? "", Number(found?.[2] ?? 0), Number(found?.[3] ?? 0)];
+}
+
+/** The frames around a moment: still until hovered or focused, then they play. */
+export function Frames(props: { moment: string; around: number; width: number }): JSX.Element {
+  const [recording, episode, step] = splitMoment(props.moment);
+  const path = `clip/${recording}/${episode}?from=${Math.max(0, step - props.around)}&to=${step + props.around}`;
+  const { value: clip, error } = useDocument<Clip | null>(path);
+  const [shown, setShown] = useState(step);
+  const [isPlaying, setPlaying] = useState(false);
+  const canvas = useFrame(clip, shown);
+  useEffect(() => {
+    if (!isPlaying || !clip?.steps.length) return undefined;
+    let place = 0;
+    const timer = window.setInterval(() => {
+      setShown(clip.steps[place % clip.steps.length] ?? step);
+      place += 1;
+    }, 70);
+    return () => {
+      window.clearInterval(timer);
+      setShown(step);
+    };
+  }, [isPlaying, clip, step]);
+  const open = href("ep", `${recording}/${episode}`, { t: step });
+  return (
+    <a class="frames" href={open} title={`${props.moment}: open the episode here`} style={{ width: `${props.width}px` }} onMouseEnter={() => setPlaying(true)} onMouseLeave={() => setPlaying(false)} onFocus={() => setPlaying(true)} onBlur={() => setPlaying(false)}>
+      {clip && clip.steps.length > 0 ? <canvas ref={canvas} /> : <span class="none">{error ? "no picture" : `step ${step}`}</span>}
+    </a>
+  );
+}
+
+export function effectWords(effects: Known[], names: string[]): string {
+  let best = -1;
+  effects.forEach((effect, index) => {
+    if (effect !== null && (best < 0 || Math.abs(effect) > Math.abs(effects[best] ?? 0))) best = index;
+  });
+  if (best < 0) return "";
+  return `${(effects[best] ?? 0) > 0 ? "towards" : "away from"} ${names[best] ?? best}`;
+}

@@ -1,0 +1,59 @@
+/** The address of what is looked at: a path and a query after `#`, so that every view is a link. */
+
+import { useEffect, useState } from "preact/hooks";
+
+export interface Place {
+  /** As ["f", "layer2/k4", "17"]: the page, then what it is of. */
+  page: string;
+  rest: string;
+  query: URLSearchParams;
+}
+
+export function parse(hash: string): Place {
+  const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
+  const [page = "", ...rest] = path.split("/");
+  return { page, rest: rest.map(decodeURIComponent).join("/"), query: new URLSearchParams(query) };
+}
+
+/** `#/page/rest?query`; the pins stay. */
+export function href(page: string, rest = "", query: Record<string, string | number | null> = {}): string {
+  const kept = new URLSearchParams();
+  const pins = parse(location.hash).query.get("pins");
+  if (pins) kept.set("pins", pins);
+  for (const [name, value] of Object.entries(query)) {
+    if (value === null || value === "") kept.delete(name);
+    else kept.set(name, String(value));
+  }
+  const path = rest ? `${page}/${rest.split("/").map(encodeURIComponent).join("/")}` : page;
+  const said = kept.toString();
+  return `#/${path}${said ? `?${said}` : ""}`;
+}
+
+/** Changes parts of the query of the present place; null removes one. */
+export function amend(changes: Record<string, string | number | null>, isStep = false): void {
+  const { page, rest, query } = parse(location.hash);
+  const all: Record<string, string | number | null> = Object.fromEntries(query);
+  const to = href(page, rest, { ...all, ...changes });
+  if (to === location.hash) return;
+  if (isStep) location.hash = to;
+  else {
+    history.replaceState(null, "", to);
+    window.dispatchEvent(new HashChangeEvent("hashchange"));
+  }
+}
+
+export function usePlace(): Place {
+  const [hash, setHash] = useState(location.hash);
+  useEffect(() => {
+    const moved = (): void => setHash(location.hash);
+    window.addEventListener("hashchange", moved);
+    return () => window.removeEventListener("hashchange", moved);
+  }, []);
+  return parse(hash);
+}
+
+/** The name and the number at its end, as `layer2/k4/17` has them. */
+export function ofFeature(rest: string): [string, number] {
+  const cut = rest.lastIndexOf("/");
+  return [rest.slice(0, cut), Number(rest.slice(cut + 1))];
+}

@@ -238,6 +238,25 @@ def run_report(given: Arguments) -> Said:
     return Said(f"Report: {report.path}", {"file": str(report.path)})
 
 
+def run_bench(given: Arguments) -> Said:
+    from policyscope.bench.bench import Amounts, run
+    from policyscope.bench.page import write_page
+    from policyscope.bench.subject import ZOO, subjects_in
+
+    subjects, left_out = list(ZOO), {}
+    if given.agents:
+        found, left_out = subjects_in(Path(given.agents))
+        subjects += found
+    amounts = Amounts().quick() if given.quick else Amounts()
+    out = Path(given.out)
+    found = run(
+        subjects, out, kinds=given.kinds, amounts=amounts, left_out=left_out, seed=given.seed
+    )
+    page = write_page(found, out)
+    print(f"Page: {page}", file=sys.stderr)
+    return Said(found, {**found.to_json(), "page": str(page)})
+
+
 def run_doctor(given: Arguments) -> Said:
     from policyscope.studies.doctor import diagnose
 
@@ -509,6 +528,28 @@ COMMANDS: dict[str, Command] = {
             flag("--open", action="store_true", help="show it in the browser"),
         ),
     ),
+    "bench": Command(
+        "Every kind of dictionary on every agent at hand: one table, one page.",
+        run_bench,
+        (
+            flag("--quick", action="store_true", help="less of everything, under ten minutes"),
+            flag(
+                "--agents",
+                metavar="FOLDER",
+                help="a folder of agents with a MANIFEST.json, beside the zoo's",
+            ),
+            flag(
+                "--kind",
+                dest="kinds",
+                nargs="+",
+                action="extend",
+                default=[],
+                metavar="KIND",
+                help="kinds of dictionary (default: all that can be autoencoders)",
+            ),
+            flag("--out", default="bench", metavar="FOLDER", help="where it goes (default: bench)"),
+        ),
+    ),
     "doctor": Command("Versions, devices, and what is missing.", run_doctor),
 }
 
@@ -539,6 +580,12 @@ SCHEDULE = {
         type=float,
         metavar="SHARE",
         help="of the run without firing, and a feature is revived",
+    ),
+    "bfloat16": flag(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="take the large products in bfloat16, which many processors do faster",
     ),
 }
 """The parts of a fit's schedule; without one of these it is as the kind has it."""

@@ -1,0 +1,1 @@
+"""The benchmark of dictionaries on agents: every kind, the same data, the same scores."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.dictionaries.products import fast_products
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ class Curves:
         return f"Curves({len(self)} epochs: {', '.join(self.columns())})"
 
 
+@fast_products()
 @torch.no_grad()
 def measure(
     dictionary: Dictionary, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]

@@ -7,7 +7,7 @@ that reads and writes the same site is an autoencoder, otherwise a transcoder.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, cast
 
@@ -145,6 +145,24 @@ class Dictionary(nn.Module, ABC):
         copy = cast(Dictionary, replace(cast(Any, self)))
         copy.name, copy.reads, copy.writes = self.name, self.reads, self.writes
         return copy
+
+    def facts(self) -> dict[str, Any]:
+        """What it was given besides its choices: name, sites and numbers of units, as JSON."""
+        sites = {"reads": self.reads, "writes": self.writes}
+        places = {name: None if site is None else str(site) for name, site in sites.items()}
+        return {"name": self.name, **places, "d_in": self.d_in, "d_out": self.d_out}
+
+    def place(self, facts: Mapping[str, Any]) -> None:
+        """Takes the name and the sites from what `facts` gave."""
+        self.name = facts["name"]
+        self.reads, self.writes = (
+            None if facts[name] is None else Site.parse(facts[name]) for name in ("reads", "writes")
+        )
+
+    @property
+    def parts(self) -> tuple["Dictionary", ...]:
+        """One dictionary for each site that is written; itself alone where that is one."""
+        return (self,)
 
     def forward(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... target"]:
         """The reconstruction: what the features of `x` stand for where the dictionary writes."""

@@ -29,8 +29,19 @@ class Owner(Protocol):
         """What the codes `z` stand for at the site that is written."""
         ...
 
+    def decompose(
+        self, x: Float[Tensor, "... unit"]
+    ) -> tuple[Float[Tensor, "... feature"], Float[Tensor, "... target"]]:
+        """The codes of `x` and the reconstruction."""
+        ...
+
     def direction(self, feature: int) -> Float[Tensor, " unit"]:
         """What one unit of `feature` adds where the dictionary writes."""
+        ...
+
+    @property
+    def parts(self) -> "tuple[Owner, ...]":
+        """One of these for each site that is written."""
         ...
 
 
@@ -50,6 +61,11 @@ class Feature:
     def direction(self) -> Float[Tensor, " unit"]:
         """What one unit of this feature adds where its dictionary writes."""
         return self.dictionary.direction(self.index)
+
+    @property
+    def parts(self) -> tuple["Feature", ...]:
+        """The feature at each site that its dictionary writes; itself alone where that is one."""
+        return tuple(Feature(part, self.index) for part in self.dictionary.parts)
 
     def __repr__(self) -> str:
         return f"Feature({self.address})"

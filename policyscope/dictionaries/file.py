@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as write_tensors
 
-from policyscope.address import Site
 from policyscope.dictionaries.curves import Curves
 from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary, kind_of
 from policyscope.dictionaries.fit import Fitted
@@ -57,13 +56,7 @@ def save(
         "format": FORMAT,
         "kind": kind_of(dictionary),
         "choices": dictionary.choices(),
-        "facts": {
-            "name": dictionary.name,
-            "reads": None if dictionary.reads is None else str(dictionary.reads),
-            "writes": None if dictionary.writes is None else str(dictionary.writes),
-            "d_in": dictionary.d_in,
-            "d_out": dictionary.d_out,
-        },
+        "facts": dictionary.facts(),
         "weights_crc32": zlib.crc32(weights),
         "scores": strict(scores or {}),
         "notes": strict(notes or {}),
@@ -93,11 +86,9 @@ def load(directory: Path) -> Dictionary:
             raise CorruptFile(f"{weights} is damaged: its checksum is not the one in {HEADER}.")
         facts = header["facts"]
         dictionary = kind(**header["choices"])
+        dictionary.place(facts)
         dictionary.build(facts["d_in"], facts["d_out"], torch.Generator())
         dictionary.load_state_dict(parse_tensors(content))
-        dictionary.name = facts["name"]
-        dictionary.reads = None if facts["reads"] is None else Site.parse(facts["reads"])
-        dictionary.writes = None if facts["writes"] is None else Site.parse(facts["writes"])
     except FileNotFoundError:
         raise CorruptFile(
             f"{weights} is missing; restore it, or fit the dictionary again."

@@ -14,6 +14,7 @@ from policyscope.dictionaries.behaviour import Behaviour
 from policyscope.dictionaries.checkpoint import Checkpoint
 from policyscope.dictionaries.curves import Curves, measure
 from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.dictionaries.products import fast_products
 from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.schedule import Schedule
 from policyscope.dictionaries.source import InMemory, Pair, Source, checked, few
@@ -96,6 +97,7 @@ def fit(
     )
 
 
+@fast_products()
 def fit_source(
     dictionary: Dictionary,
     source: Source,

@@ -6,7 +6,7 @@ residual, which carries no gradient itself; the decoder bias is no part of it.
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from policyscope.dictionaries.codes import Codes
 
@@ -14,17 +14,18 @@ from policyscope.dictionaries.codes import Codes
 def auxiliary_loss(
     codes: Codes,
     dead: Bool[Tensor, " feature"] | None,
-    residual: Float[Tensor, "step target"],
+    y: Float[Tensor, "step target"],
+    reconstruction: Float[Tensor, "step target"],
     decoder: Float[Tensor, "feature target"],
 ) -> Float[Tensor, ""]:
-    """Mean squared error, summed over units, of the dead features' guess at the `residual`.
+    """Mean squared error, summed over units, of the dead features' guess at what is left of `y`.
 
     At most half as many features as there are units guess for each step; with fewer dead features
     the loss counts for less in proportion. Zero, with no gradient, where none is dead.
     """
     most = max(1, decoder.shape[1] // 2)
     if dead is None or not dead.any():
-        return residual.new_zeros(())
+        return y.new_zeros(())
     # Only the columns of the dead: the cost is in proportion to how many there are.
     found = torch.nonzero(dead)[:, 0]
     count = min(most, len(found))
@@ -33,4 +34,20 @@ def auxiliary_loss(
         values, places = guesses.topk(count, dim=-1, sorted=False)
         guesses = torch.zeros_like(guesses).scatter(-1, places, values)
     guess = guesses @ decoder.index_select(0, found)
-    return (guess - residual.detach()).square().sum(-1).mean() * (count / most)
+    residual = y - reconstruction.detach()
+    error = nn.functional.mse_loss(guess, residual, reduction="sum") / len(y)
+    return error * (count / most)
+
+
+@torch.no_grad()
+def strongest(
+    pre: Float[Tensor, "step feature"], dead: Bool[Tensor, " feature"] | None
+) -> Float[Tensor, " feature"]:
+    """The largest reading of each dead feature in a batch; infinity for the living.
+
+    For kinds in which a feature is active above a bound of its own: what lies above all its
+    readings gives it no gradient, so a dead feature stays dead until its bound is brought here.
+    """
+    if dead is None:
+        return pre.new_full((pre.shape[1],), torch.inf)
+    return torch.where(dead, pre.amax(0), torch.inf)

@@ -22,7 +22,8 @@ class Scaling:
     @classmethod
     def of(cls, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> "Scaling":
         """Centred, and with a mean squared norm of as much as there are units."""
-        return cls(x.mean(0), spread(x), y.mean(0), spread(y))
+        of_x = x.mean(0), spread(x)
+        return cls(*of_x, *(of_x if y is x else (y.mean(0), spread(y))))
 
     @classmethod
     def none(cls, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> "Scaling":
@@ -32,11 +33,14 @@ class Scaling:
     def apply(
         self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]
     ) -> tuple[Float[Tensor, "step unit"], Float[Tensor, "step target"]]:
-        """The scaled pair."""
-        return (x - self.x_mean) / self.x_scale, (y - self.y_mean) / self.y_scale
+        """The scaled pair; one tensor where it was one and is scaled as one."""
+        scaled = (x - self.x_mean).div_(self.x_scale)
+        if y is x and self.y_scale == self.x_scale and self.y_mean is self.x_mean:
+            return scaled, scaled
+        return scaled, (y - self.y_mean).div_(self.y_scale)
 
 
 def spread(values: Float[Tensor, "step unit"]) -> float:
     """Root mean square distance from the mean over all units; 1 where nothing varies."""
-    found = float(values.var(0, correction=0).mean().sqrt())
+    found = float((values - values.mean(0)).square_().mean().sqrt())
     return found if found > 0 else 1.0

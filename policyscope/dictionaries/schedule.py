@@ -38,6 +38,12 @@ class Schedule:
     """
     dead_after: float = 0.05
     """Share of the run for which a feature is silent before it counts as dead and is revived."""
+    bfloat16: bool = False
+    """Whether the large products are taken in bfloat16, which many processors do much faster.
+
+    Weights, codes and sums stay float32. Which features are active is then decided from readings
+    of three digits.
+    """
     seeds: int = 8
     """Starts to try; the best is kept, and the others say how far to trust it."""
 
@@ -52,7 +58,8 @@ class Schedule:
     @property
     def is_plain(self) -> bool:
         """Whether it is Adam at one learning rate on the data as they are."""
-        return not (self.scale or self.warm_up or self.decay) and self.clip == math.inf
+        changed = self.scale or self.warm_up or self.decay or self.bfloat16
+        return not changed and self.clip == math.inf
 
     def check(self) -> None:
         """Raises InvalidInput where the schedule would do nothing or go nowhere."""

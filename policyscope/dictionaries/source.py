@@ -53,7 +53,8 @@ class InMemory:
     def batches(self, epoch: int, batch_size: int) -> Iterator[Pair]:
         order = next(islice(orders(len(self.x), self.data_seed), epoch, None)).to(self.x.device)
         for rows in order.split(batch_size):
-            yield self.x[rows], self.y[rows]
+            x = self.x.index_select(0, rows)
+            yield x, x if self.y is self.x else self.y.index_select(0, rows)
 
     def sample(self, count: int) -> Pair:
         return few((self.x, self.y), count)
@@ -66,18 +67,23 @@ def orders(steps: int, seed: int) -> Iterator[Int[Tensor, " step"]]:
         yield torch.randperm(steps, generator=generator)
 
 
-def few(pair: Pair, most: int) -> Pair:
+def few(
+    pair: Pair, most: int
+) -> tuple[Float[Tensor, "kept unit"], Float[Tensor, "kept target"]]:
     """At most so many of the steps, evenly from first to last."""
     x, y = pair
     if len(x) <= most:
         return pair
     rows = torch.arange(most, device=x.device) * len(x) // most
-    return x[rows], y[rows]
+    kept = x[rows]
+    return kept, kept if y is x else y[rows]
 
 
 def checked(x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> Pair:
     """`x` and `y` as float32 tensors; an error that says what is wrong if they cannot be fitted."""
-    pair = torch.as_tensor(x).float(), torch.as_tensor(y).float()
+    is_autoencoder = y is x
+    x = torch.as_tensor(x).float()
+    pair = x, x if is_autoencoder else torch.as_tensor(y).float()
     for side, values in zip("xy", pair, strict=True):
         if values.ndim != 2:
             raise InvalidInput(

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from policyscope.dictionaries.codes import Codes, DenseCodes
+from policyscope.dictionaries.codes import Codes, DenseCodes, Reader
 from policyscope.dictionaries.dictionary import Dictionary, Loss, Stage
 from policyscope.dictionaries.revival import auxiliary_loss
 from policyscope.dictionaries.scaling import Scaling
@@ -45,6 +45,10 @@ class Sparse(Dictionary):
         """How strongly each feature is called for, before the activation decides."""
         return nn.functional.linear(x, self.encoder, self.encoder_bias)
 
+    def reader(self, x: Float[Tensor, "step unit"]) -> Reader:
+        """What makes `pre` of a batch, for who needs no more of it than what is active."""
+        return Reader(x, self.encoder, self.encoder_bias)
+
     @abstractmethod
     def activate(self, pre: Float[Tensor, "... feature"]) -> Float[Tensor, "... feature"]:
         """The codes, by the rule of inference: each step by itself."""
@@ -63,8 +67,8 @@ class Sparse(Dictionary):
         """Takes out of the gradient what would only change the norm of a direction."""
         gradient = self.decoder.grad
         if gradient is not None:
-            along = (gradient * self.decoder).sum(-1, keepdim=True)
-            gradient -= along * self.decoder
+            along = torch.linalg.vecdot(gradient, self.decoder)[:, None]
+            gradient.addcmul_(along, self.decoder, value=-1)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -106,11 +110,11 @@ def explain_codes(
     reconstruction = codes.decode(dictionary.decoder) + dictionary.decoder_bias
     if past is not None:
         reconstruction = reconstruction + past
-    error = y - reconstruction
-    mse = error.square().sum(-1).mean()
+    # The error in one operation: with temporaries it is a good part of the cost of a step.
+    mse = nn.functional.mse_loss(reconstruction, y, reduction="sum") / len(y)
     # A weight of zero is no work.
     dead = stage.dead if revival else None
-    revived = auxiliary_loss(codes, dead, error, dictionary.decoder)
+    revived = auxiliary_loss(codes, dead, y, reconstruction, dictionary.decoder)
     total = mse + revival * revived
     return Loss(total, {"mse": mse, "revival": revived}, reconstruction, codes.fired())
 

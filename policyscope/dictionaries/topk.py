@@ -42,7 +42,7 @@ class TopK(Sparse):
         y: Float[Tensor, "step target"],
         stage: Stage = LAST,
     ) -> Loss:
-        codes = top_per_step(x, self.encoder, self.encoder_bias, self.k)
+        codes = top_per_step(self.reader(x), self.k)
         return explain_codes(self, codes, y, stage, self.revival)
 
 

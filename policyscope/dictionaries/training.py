@@ -53,7 +53,8 @@ class Training:
         for group in self.adam.param_groups:
             group["lr"] = self.schedule.learning_rate_at(self.step, self.steps)
         self.adam.zero_grad(set_to_none=True)
-        loss = self.dictionary.loss(x, y, self.stage())
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.schedule.bfloat16):
+            loss = self.dictionary.loss(x, y, self.stage())
         total, parts = loss.total, {"loss": loss.total, **loss.parts}
         if self.behaviour is not None:
             error = (loss.reconstruction - y) * self.scaling.y_scale

@@ -227,8 +227,25 @@ def run_nudge(given: Arguments) -> Said:
 
 
 def run_export(given: Arguments) -> Said:
-    path = opened(given).export(given.dictionary, given.out)
+    path = opened(given).export(given.dictionary, given.out, format=given.format)
     return Said(f"Wrote {path}", {"file": str(path)})
+
+
+def run_import(given: Arguments) -> Said:
+    found = opened(given).import_dictionary(
+        given.source, reads=given.reads, writes=given.writes, name=given.name
+    )
+    return Said(f"Took in {found}", {"name": found.name, "width": len(found)})
+
+
+def run_push(given: Arguments) -> Said:
+    address = opened(given).push(given.dictionary, given.repo, private=given.private)
+    return Said(f"Sent to {address}", {"address": address})
+
+
+def run_pull(given: Arguments) -> Said:
+    found = opened(given).pull(given.repo, name=given.name, revision=given.revision)
+    return Said(f"Fetched {found}", {"name": found.name, "width": len(found)})
 
 
 def run_report(given: Arguments) -> Said:
@@ -511,12 +528,49 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "export": Command(
-        "Write a ReLU dictionary as the source's .pth file.",
+        "Write a dictionary for others: for SAELens, or as the source's .pth file.",
         run_export,
         (
             STUDY,
             DICTIONARY,
-            flag("--out", required=True, metavar="FILE", help="where to write it (.pth)"),
+            flag("--out", required=True, metavar="PATH", help="where to write it"),
+            flag(
+                "--format",
+                choices=("source", "saelens"),
+                default="source",
+                help="the source's .pth file (ReLU only), or a folder that SAELens loads",
+            ),
+        ),
+    ),
+    "import": Command(
+        "Take in a dictionary from SAELens' format.",
+        run_import,
+        (
+            STUDY,
+            flag("source", metavar="FOLDER", help="with cfg.json and sae_weights.safetensors"),
+            flag("--reads", required=True, metavar="S", help="the site it reads"),
+            flag("--writes", required=True, metavar="S", help="the site it writes"),
+            flag("--name", required=True, help="what the study calls it"),
+        ),
+    ),
+    "push": Command(
+        "Send a dictionary to the Hugging Face hub, with a card of its scores.",
+        run_push,
+        (
+            STUDY,
+            DICTIONARY,
+            flag("repo", metavar="USER/REPO", help="where to"),
+            flag("--private", action="store_true", help="for nobody else to see"),
+        ),
+    ),
+    "pull": Command(
+        "Fetch a dictionary from the Hugging Face hub.",
+        run_pull,
+        (
+            STUDY,
+            flag("repo", metavar="USER/REPO", help="where from"),
+            flag("--name", required=True, help="what the study calls it"),
+            flag("--revision", metavar="R", help="a branch, tag or commit (default: the newest)"),
         ),
     ),
     "report": Command(

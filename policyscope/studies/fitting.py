@@ -154,6 +154,8 @@ def basis_of(notes: Mapping[str, Any], recording: Recording) -> Basis:
     numbers = frozenset(np.unique(np.asarray(recording.read("episode"))).tolist())
     seeds = len(notes.get("seeds") or ())
     chosen = f"the best of {seeds} seeds was chosen on" if seeds > 1 else ""
+    if "imported" in notes or "recording" not in notes:
+        return Basis(numbers, False, f"of recording {recording.name!r}; {UNKNOWN_EPISODES}")
     is_same = recording.name == notes["recording"]
     if "seen" not in notes:  # by a version that chose on what it held out
         held = numbers & frozenset(notes.get("held_out") or ())

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,17 +21,20 @@ from policyscope.address import Moment, Site, check_name
 from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_agent, open_copy
 from policyscope.dictionaries.behaviour import Behaviour
+from policyscope.dictionaries.card import Card
 from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, save
+from policyscope.dictionaries.hub import pull, push
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.saelens import export_saelens, import_saelens
 from policyscope.dictionaries.spectrum import Spectrum
 from policyscope.document import check_place, read_document, write_document
 from policyscope.envs.environment import Environment
 from policyscope.envs.families import arguments_to_read
 from policyscope.envs.make import check_id, make, make_drawable, most_rows
 from policyscope.envs.metric import Metric, find_metrics, metrics_of
-from policyscope.errors import CorruptFile, InvalidInput, PolicyscopeError
+from policyscope.errors import CorruptFile, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.experiments.compare import Comparison, Performance, compare, evaluate
 from policyscope.experiments.nudge import Nudge
 from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
@@ -37,6 +42,7 @@ from policyscope.experiments.sweep import Sweep, sweep
 from policyscope.features.describe import FeatureTable, describe
 from policyscope.interventions.intervention import Intervention
 from policyscope.progress import track
+from policyscope.recordings.batches import batches
 from policyscope.recordings.frames import Frames
 from policyscope.recordings.recording import Recording
 from policyscope.rollouts.record import DType, default_rows, record_rollout
@@ -76,6 +82,8 @@ if TYPE_CHECKING:
 AGENT_FOLDER = "agent"
 FITS = "fits"
 AGREEMENT_STATES = 4096
+EXPORT_STEPS = 16_384
+ExportFormat = Literal["source", "saelens"]
 
 
 class Study(Store):
@@ -526,7 +534,8 @@ class Study(Store):
     ) -> Score:
         """How good a dictionary is, on episodes that its fit did not see, if there are any.
 
-        The score says in its `basis` what the episodes are.
+        The score says in its `basis` what the episodes are. What `features` and `sweep` have found
+        by now, how well rules describe features and which have an effect, is part of it.
         `episodes` are played for the return kept; with 0 that score is left out.
         """
         check_episodes(episodes, fewest=0)
@@ -551,6 +560,9 @@ class Study(Store):
                 is_held_out=basis.is_held_out,
                 basis=basis.words,
                 stability=math.nan if again is None else again,
+            ).joined(
+                self.result("features", fitted.name, "features.json"),
+                self.result("experiments", fitted.name, "sweep.json"),
             )
             keep(found.to_json())
         return found
@@ -650,16 +662,62 @@ class Study(Store):
             keep({**nudge_to_json(found), "dictionaries": [one.name for one in fitted]})
         return found
 
-    def export(self, dictionary: str | Dictionary, out: Path | str) -> Path:
-        """Writes a ReLU dictionary as the source's own `.pth` file."""
+    def export(
+        self, dictionary: str | Dictionary, out: Path | str, *, format: ExportFormat = "source"
+    ) -> Path:
+        """Writes a dictionary for others: the source's `.pth` file, or a folder for SAELens.
+
+        What SAELens has no architecture for is written as thresholds calibrated on the recording.
+        """
         fitted = self.dictionary(dictionary)
+        place = Path(out)
+        if format == "saelens":
+            export_saelens(
+                fitted, place, calibrate_on=self.sample_of(fitted), metadata=self.about(fitted)
+            )
+            return place
+        if format != "source":
+            raise UnknownName.among("format", format, get_args(ExportFormat))
         if not isinstance(fitted, ReLU):
             raise InvalidInput(
-                f"The source's format holds ReLU dictionaries, not {kind_of(fitted)}."
+                f"The source's format holds ReLU dictionaries, not {kind_of(fitted)}. "
+                "Other kinds: --format saelens."
             )
-        check_place(Path(out))
-        export_source(fitted, Path(out))
-        return Path(out)
+        check_place(place)
+        export_source(fitted, place)
+        return place
+
+    def import_dictionary(
+        self, source: Path | str, *, reads: str | Site, writes: str | Site, name: str
+    ) -> Dictionary:
+        """Takes in a dictionary of SAELens' format for two sites of the agent."""
+        check_name("dictionary", name)
+        found = import_saelens(Path(source))
+        found.name, found.reads, found.writes = name, Site.parse(reads), Site.parse(writes)
+        for site, units in ((found.reads, found.d_in), (found.writes, found.d_out)):
+            self.check_units(site, units)
+        with self.writing("dictionary", [name]):
+            save(found, self.directory / "dictionaries" / name, notes={"imported": str(source)})
+            self.forget(name)
+        return found
+
+    def push(self, dictionary: str, repo: str, *, private: bool = False) -> str:
+        """Sends a dictionary to the Hugging Face hub with a card of its scores; its address."""
+        fitted = self.dictionary(dictionary)
+        about = self.about(fitted)
+        card = Card(
+            agent=str(about["agent"]), environment=str(about["environment"]), scores=about["scores"]
+        )
+        folder = self.directory / "dictionaries" / fitted.name
+        return push(folder, repo, card=card, private=private)
+
+    def pull(self, repo: str, *, name: str, revision: str | None = None) -> Dictionary:
+        """Fetches a dictionary from the Hugging Face hub into the study."""
+        check_name("dictionary", name)
+        with self.writing("dictionary", [name]):
+            pull(repo, self.directory / "dictionaries" / name, revision=revision)
+            self.forget(name)
+        return self.dictionary(name)
 
     def report(self, out: Path | str | None = None) -> "policyscope.studies.report.Report":
         """One HTML file of everything the study knows, by default below `reports/`."""
@@ -669,6 +727,38 @@ class Study(Store):
         return write_report(self, None if out is None else Path(out))
 
     # --- shared by the verbs -----------------------------------------------------------------
+
+    def about(self, dictionary: Dictionary) -> dict[str, Any]:
+        """What others are told of a dictionary beside its weights."""
+        return {
+            "agent": self.agent.name,
+            "environment": self.environment_id,
+            "scores": self.result("features", dictionary.name, "score.json"),
+        }
+
+    def sample_of(self, dictionary: Dictionary) -> Float[Tensor, "step unit"] | None:
+        """Recorded activations of the site that a dictionary reads; None where none are."""
+        if not self.recordings() or dictionary.reads is None:
+            return None
+        source = self.source_of(dictionary, None)
+        site = str(dictionary.reads)
+        if site not in source.columns:
+            return None
+        generator = np.random.default_rng(0)
+        (x,) = next(batches(source, [site], EXPORT_STEPS, generator=generator))
+        return torch.from_numpy(x.astype(np.float32))
+
+    def check_units(self, site: Site, units: int) -> None:
+        """Raises InvalidInput where a site of the agent has not so many units."""
+        known = {info.site: info for info in self.inspect().sites}
+        if site not in known:
+            raise UnknownName.among("site", str(site), map(str, known))
+        shape = known[site].shape
+        axis = 0 if len(shape) == 3 else -1
+        if not shape or shape[axis] != units:
+            raise InvalidInput(
+                f"The dictionary is for {units} units; '{site}' has shape {list(shape)}."
+            )
 
     def source_of(self, dictionary: Dictionary, recording: str | None) -> Recording:
         """The recording to look at a dictionary with: by default the one it was fitted on."""

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.architectures import MLP
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.topk import TopK
 from policyscope.errors import InUse, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.interventions.ablate import ablate
 from policyscope.studies.study import Study
@@ -229,3 +231,19 @@ def test_what_was_known_of_a_dictionary_goes_with_it(opened: Study) -> None:
     assert kept.exists()
     opened.fit(ReLU(width=3), reads="fc2:in", writes="fc3:in", name=LAYER, seeds=1, epochs=1)
     assert not kept.exists()
+
+
+def test_a_dictionary_goes_to_saelens_and_comes_back(opened: Study, tmp_path: Path) -> None:
+    opened.export(LAYER, tmp_path / "out", format="saelens")
+    taken = opened.import_dictionary(tmp_path / "out", reads="fc2:in", writes="fc3:in", name="back")
+    x = torch.rand(9, taken.d_in)
+    torch.testing.assert_close(taken(x), opened.dictionary(LAYER)(x))
+    assert opened.dictionaries()[0] == "back"
+    score = opened.score("back", episodes=0)
+    assert not score.is_held_out
+    assert "not known" in score.basis
+    with pytest.raises(InvalidInput, match="has shape"):
+        opened.import_dictionary(tmp_path / "out", reads="fc1:in", writes="fc3:in", name="no")
+    opened.fit(TopK(3, k=1), reads="fc2:in", writes="fc2:in", name="t", seeds=1, epochs=1)
+    with pytest.raises(InvalidInput, match="--format saelens"):
+        opened.export("t", tmp_path / "t.pth")

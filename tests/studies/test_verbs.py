@@ -10,6 +10,8 @@ import pytest
 from policyscope import cli
 from policyscope.dictionaries.file import export_source
 from policyscope.dictionaries.fit import fit
+from policyscope.dictionaries.hub import pull, push
+from policyscope.dictionaries.saelens import import_saelens
 from policyscope.dictionaries.schedule import Schedule
 from policyscope.experiments.compare import evaluate
 from policyscope.experiments.push import find_nudge
@@ -47,7 +49,8 @@ class Verb:
 
     @property
     def method(self) -> Callable[..., Any]:
-        return getattr(Study, self.command)
+        # Python keeps the word `import` for itself.
+        return getattr(Study, {"import": "import_dictionary"}.get(self.command, self.command))
 
 
 VERBS = [
@@ -75,8 +78,28 @@ VERBS = [
         plain_only=frozenset({"keep"}),
         study_only=frozenset({"dictionary"}),
     ),
-    Verb("export", export_source, {"path": "out"}),
+    Verb("export", export_source, {"path": "out"}, study_only=frozenset({"format"})),
     Verb("report", write_report),
+    Verb(
+        "import",
+        import_saelens,
+        {"directory": "source"},
+        study_only=frozenset({"reads", "writes", "name"}),
+    ),
+    Verb(
+        "push",
+        push,
+        {"repo_id": "repo"},
+        plain_only=frozenset({"directory", "card", "token", "endpoint"}),
+        study_only=frozenset({"dictionary"}),
+    ),
+    Verb(
+        "pull",
+        pull,
+        {"repo_id": "repo"},
+        plain_only=frozenset({"directory", "token", "endpoint", "cache"}),
+        study_only=frozenset({"name"}),
+    ),
 ]
 
 
@@ -155,4 +178,4 @@ def test_inspect_takes_an_agent_and_where_it_acts() -> None:
 
 def test_every_command_is_a_verb_or_needs_no_study() -> None:
     verbs = {verb.command for verb in VERBS}
-    assert cli.COMMANDS.keys() == verbs | {"demo", "zoo", "inspect", "new", "doctor"}
+    assert cli.COMMANDS.keys() == verbs | {"demo", "zoo", "inspect", "new", "bench", "doctor"}

@@ -89,7 +89,8 @@ ENDURO = "xinjinghao_duelddqn_enduro"
 MEMORY = "MiniGrid-MemoryS7FixedStart-v0"
 PLACES: dict[str, tuple[str, dict[str, Any]]] = {
     "baby_a3c_pong": ("Pong-v4", {}),
-    "memorydt_minigrid": (MEMORY, {"one_hot": True}),
+    # The limit is part of what MiniGrid pays, and its file says which it was trained with.
+    "memorydt_minigrid": (MEMORY, {"one_hot": True, "max_steps": 1000}),
     "ppo_lstm_minigrid_memory": (MEMORY, {}),
 }
 """Environments of entries whose manifest describes them in words."""
@@ -506,8 +507,8 @@ An SAE of width 32 (ReLU, λ = 1e-3, 2 seeds, some 2,000 updates) where the poli
 - **"The same action" asks for equality.** With continuous actions no reconstruction passes it exactly; 0 % there says nothing.
 - **A mean of zero spread is no certainty.** Enduro was measured elsewhere from one start, three times, so its standard error of 0 is that of one game. {enduro} The first of these is the other measurement, to the step. Nothing is wrong with either: this agent's return depends on the start, and the C++ vector environment starts with black frames.
 - **One agreement is narrow.** Ten episodes of `dqn_LunarLander-v2` say little, here or there: 64 episodes here gave 170 ± 10, and a plain Gymnasium loop over 40 gave 164 ± 13.
-- **MemoryDT succeeds in every episode here as it did elsewhere**, in six steps. MiniGrid pays 1 − 0.9 × steps / limit, which is 0.978 for 6 of its 245 steps; the 0.99 measured elsewhere is not explained by that, and no spread covers it.
-- **Agents with a memory have no action effects and no action agreement yet**: recordings do not keep their state. Their features are scored by acting, as all others.
+- **A limit can be part of the return.** MiniGrid pays 1 − 0.9 × steps / limit. MemoryDT succeeds in each of 100 episodes, in six steps, here as elsewhere, so there is no spread on either side to cover a difference. Under the environment's own limit of 245 steps that is 0.978; its checkpoint names a limit of 1,000, under which it is 0.9946, the 0.99 measured elsewhere to its two digits.
+- **Agents with a memory are asked in the state they were in.** Recordings do not keep that state; the untouched agent is shown whole recorded episodes again, draws with the noise it had, and is compared with what it did at every step.
 - **ARS has no hidden layer.** What its last layer reads is the observation, and so is what was decomposed.
 - **Gomoku comes without an environment.** It opens, and its sites were listed on an empty board; nothing else was tried.
 - What a file does not say is taken as usual and said so (`policyscope inspect`): activations, return-to-go, the largest action.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from policyscope.agents.agent import Agent
 from policyscope.agents.hooks import Hooks
@@ -44,11 +44,12 @@ from policyscope.interventions.steer import steer
 from policyscope.interventions.target import writes_of
 from policyscope.rollouts.agreement import action_distance, same_action
 from policyscope.rollouts.evaluate import Trajectory, evaluate_conditions
-from policyscope.rollouts.observation import States
 from policyscope.rollouts.outcomes import Outcomes, check_distinct
+from policyscope.rollouts.states import States
 from policyscope.table import Column, Shown, Table
 
 BASELINE = "baseline"
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -390,20 +391,28 @@ def compare_actions(
 ) -> tuple[Float[np.ndarray, " condition"], Float[np.ndarray, " condition"]]:
     """How often the most likely action stays the same, and how far a continuous one moves.
 
-    Each is NaN for the other kind of action; both without states, and for agents with recurrent
-    state, whose state was not recorded.
+    Each is NaN for the other kind of action; both without states, and where a recurrent agent's own
+    state is not known in them.
     """
     same, distance = (np.full(len(interventions), np.nan) for _ in range(2))
-    if states is None or len(states) == 0 or agent.initial_state(1) is not None:
+    if states is None or states.obstacle(agent):
         return same, distance
-    seen = states.to(agent.device)
-    with torch.no_grad():
-        plain = agent.act(seen, None, None).action
-        for index, intervention in enumerate(interventions):
-            program = Program([intervention])
-            program.assign(torch.zeros(len(states), dtype=torch.long, device=agent.device))
-            with Hooks(agent.module, program.requires, program.edits) as hooks:
-                edited = hooks.run(agent.act, seen, None, None).action
-            same[index] = same_action(plain, edited).mean()
-            distance[index] = action_distance(plain, edited)
+    plain = actions_under(agent, Intervention(), states)
+    for index, intervention in enumerate(interventions):
+        edited = actions_under(agent, intervention, states)
+        same[index] = same_action(plain, edited).mean()
+        distance[index] = action_distance(plain, edited)
     return same, distance
+
+
+def actions_under(
+    agent: Agent, intervention: Intervention, states: States
+) -> Shaped[np.ndarray, "state ..."]:
+    """The most likely actions in recorded states under an intervention."""
+    program = Program([intervention])
+    parts = []
+    with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
+        for part in states.chunks(ROWS_AT_ONCE):
+            program.assign(torch.zeros(len(part), dtype=torch.long, device=agent.device))
+            parts.append(hooks.run(agent.act, *part.to(agent.device), None).action)
+    return np.concatenate(parts)

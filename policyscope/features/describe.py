@@ -31,7 +31,7 @@ from policyscope.interventions.code import by_position
 from policyscope.interventions.target import reads_of
 from policyscope.progress import track
 from policyscope.recordings.recording import Recording
-from policyscope.rollouts.observation import sample_states
+from policyscope.rollouts.states import sample_states
 from policyscope.table import Column, Shown, Table
 
 HISTOGRAM_BINS = 40
@@ -127,6 +127,8 @@ class FeatureCard:
     measured_high: tuple[float, ...] = ()
     effect_states: int = 0
     effect_episodes: int = 0
+    effect_reason: str = ""
+    """Why effects are missing, where they are."""
 
     def __str__(self) -> str:
         said = "dead" if self.is_dead else str(self.label or "no label")
@@ -169,6 +171,7 @@ class FeatureCard:
                 "measured_high": [strict(v) for v in self.measured_high],
                 "states": self.effect_states,
                 "episodes": self.effect_episodes,
+                "reason": self.effect_reason,
             },
             "label": None if self.label is None else label_to_json(self.label),
         }
@@ -268,6 +271,9 @@ class FeatureTable(Shown):
         )
         for name, share in self.left_out.items():
             note += f" Left out: {name}, known at {share:.0%} of the steps."
+        if self.cards and self.cards[0].effect_reason:
+            which = "direct effects" if self.cards[0].output else "effects"
+            note += f" No {which} on the actions: {self.cards[0].effect_reason}"
         return Table(f"Features of {self.dictionary.name}", columns, rows, note)
 
     def to_json(self) -> dict[str, Any]:
@@ -369,9 +375,9 @@ def rule_labels(
 
 def effects_on(
     agent: Agent, recording: Recording, dictionary: Dictionary, seed: int
-) -> ActionEffects | None:
+) -> ActionEffects:
     """The effects of the features on the agent's outputs, over recorded states."""
-    states = sample_states(recording, EFFECT_STATES, seed=seed)
+    states = sample_states(recording, EFFECT_STATES, agent=agent, seed=seed)
     return action_effects(agent, dictionary, states, seed=seed)
 
 
@@ -382,22 +388,11 @@ def make_cards(
     moments: TopMoments,
     correlations: Correlations | None,
     labels: Sequence[Label] | None,
-    effects: ActionEffects | None,
+    effects: ActionEffects,
 ) -> tuple[FeatureCard, ...]:
     """What was found, feature by feature."""
     cards = []
     for index, feature in enumerate(dictionary):
-        effect: dict[str, Any] = {}
-        if effects is not None:
-            effect = {
-                "output": effects.output,
-                "direct_effect": tuple(effects.direct[index].tolist()),
-                "measured_effect": tuple(effects.measured[index].tolist()),
-                "measured_low": tuple(effects.low[index].tolist()),
-                "measured_high": tuple(effects.high[index].tolist()),
-                "effect_states": int(effects.states[index]),
-                "effect_episodes": int(effects.episodes[index]),
-            }
         cards.append(
             FeatureCard(
                 feature=feature,
@@ -411,7 +406,14 @@ def make_cards(
                 top=moments.of(index),
                 correlations=() if correlations is None else correlations.of(index),
                 label=None if labels is None else labels[index],
-                **effect,
+                output=effects.output,
+                direct_effect=tuple(effects.direct[index].tolist()),
+                measured_effect=tuple(effects.measured[index].tolist()),
+                measured_low=tuple(effects.low[index].tolist()),
+                measured_high=tuple(effects.high[index].tolist()),
+                effect_states=int(effects.states[index]),
+                effect_episodes=int(effects.episodes[index]),
+                effect_reason=effects.reason,
             )
         )
     return tuple(cards)

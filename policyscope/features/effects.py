@@ -23,7 +23,7 @@ from policyscope.interventions.ablate import ablate
 from policyscope.interventions.code import by_position
 from policyscope.interventions.program import Program
 from policyscope.interventions.target import reads_of, writes_of
-from policyscope.rollouts.observation import States
+from policyscope.rollouts.states import States
 
 OUTPUTS = ("logits", "values", "mean")
 ROWS_AT_ONCE = 4096
@@ -36,10 +36,11 @@ class ActionEffects:
 
     `measured` and its interval (Student t over episode means) are NaN for a feature that fires in
     none of the states; `states` and `episodes` are what the measurement rests on. `direct` is NaN
-    where the agent cannot be differentiated, and `reason` then says why.
+    where the agent cannot be differentiated. Where the agent cannot be asked at all there is no
+    output, and no action. `reason` says why something is missing.
     """
 
-    output: str
+    output: str | None
     direct: Float[np.ndarray, "feature action"]
     measured: Float[np.ndarray, "feature action"]
     low: Float[np.ndarray, "feature action"]
@@ -55,16 +56,17 @@ def action_effects(
     states: States,
     *,
     seed: int = 0,
-) -> ActionEffects | None:
-    """The effects of every feature, over recorded states; None where the agent has no such output.
+) -> ActionEffects:
+    """The effects of every feature, over recorded states.
 
-    Agents with recurrent state have none yet, because a recording does not keep their state.
+    A recurrent agent is asked in the state it was in, which `sample_states` recalls; what the edit
+    then does to later states is not part of the effect.
     """
-    if agent.initial_state(1) is not None:
-        return None
+    if reason := states.obstacle(agent):
+        return no_effects(dictionary, reason)
     output = output_of(agent, states[:1])
     if output is None:
-        return None
+        return no_effects(dictionary, f"The agent gives none of {', '.join(OUTPUTS)}.")
     direct, reason = direct_effects(agent, dictionary, states, output)
     codes = codes_of(agent, dictionary, states)
     actions = direct.shape[1]
@@ -86,10 +88,16 @@ def action_effects(
     return ActionEffects(output, direct.numpy(), measured, low, high, counts, episodes, reason)
 
 
+def no_effects(dictionary: Dictionary, reason: str) -> ActionEffects:
+    """No effect on any action, and why."""
+    nothing, none = np.zeros((len(dictionary), 0)), np.zeros(len(dictionary), np.int64)
+    return ActionEffects(None, nothing, nothing, nothing, nothing, none, none, reason)
+
+
 def output_of(agent: Agent, state: States) -> str | None:
     """Which output says what the agent will do."""
     with torch.no_grad():
-        outputs = agent.act(state.to(agent.device), None, None).outputs
+        outputs = agent.act(*state.to(agent.device), None).outputs
     return next((name for name in OUTPUTS if name in outputs and outputs[name].dim() == 2), None)
 
 
@@ -99,7 +107,7 @@ def codes_of(agent: Agent, dictionary: Dictionary, states: States) -> Float[Tens
     parts = []
     with torch.no_grad(), Hooks(agent.module, [site]) as hooks:
         for seen in states.chunks(ROWS_AT_ONCE):
-            hooks.run(agent.act, seen.to(agent.device), None, None)
+            hooks.run(agent.act, *seen.to(agent.device), None)
             codes = dictionary.encode(by_position(hooks.values[site]))
             parts.append(codes.flatten(1, -2).amax(1) if codes.dim() > 2 else codes)
     return torch.cat(parts).cpu()
@@ -119,7 +127,7 @@ def direct_effects(
         raise
     except RuntimeError as error:
         with torch.no_grad():
-            plain = agent.act(states[:1].to(agent.device), None, None).outputs[output]
+            plain = agent.act(*states[:1].to(agent.device), None).outputs[output]
         unknown = torch.full((len(dictionary), plain.shape[1]), torch.nan)
         return unknown, f"The agent's act cannot be differentiated: {error}"
     return dictionary.directions().cpu() @ gradient.T, ""
@@ -139,7 +147,7 @@ def output_gradients(
             return activation + written[0]
 
         with torch.enable_grad(), Hooks(agent.module, edits={site: watch}) as hooks:
-            numbers = hooks.run(agent.act, seen.to(agent.device), None, None).outputs[output]
+            numbers = hooks.run(agent.act, *seen.to(agent.device), None).outputs[output]
             rows = [gradient_of(number.sum(), written[0]) for number in numbers.unbind(1)]
         # A map's gradient is summed over positions: the effect of the feature everywhere at once.
         summed = torch.stack(
@@ -179,13 +187,14 @@ def ablation_changes(
     feature = np.repeat(np.arange(len(chosen)), [len(where) for where in chosen])
     state = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
     parts: list[np.ndarray] = []
+    rows = states.chunk_size(ROWS_AT_ONCE)
     with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
-        for first in range(0, len(state), ROWS_AT_ONCE):
-            seen = states[state[first : first + ROWS_AT_ONCE]].to(agent.device)
-            condition = torch.from_numpy(feature[first : first + ROWS_AT_ONCE])
-            plain = agent.act(seen, None, None).outputs[output]
+        for first in range(0, len(state), rows):
+            seen = states[state[first : first + rows]].to(agent.device)
+            condition = torch.from_numpy(feature[first : first + rows])
+            plain = agent.act(*seen, None).outputs[output]
             program.assign(condition.to(agent.device))
-            without = hooks.run(agent.act, seen, None, None).outputs[output]
+            without = hooks.run(agent.act, *seen, None).outputs[output]
             parts.append((plain - without).cpu().numpy())
     change = np.concatenate(parts) if parts else np.zeros((0, 0))
     return np.split(change, np.cumsum([len(where) for where in chosen])[:-1])

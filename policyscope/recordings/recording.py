@@ -168,6 +168,15 @@ class Recording:
             for name in ((*self.columns, "step") if columns is None else columns)
         }
 
+    def stretches(
+        self, index: int, columns: Sequence[str]
+    ) -> Iterator[tuple[Shaped[np.ndarray, "step ..."], ...]]:
+        """The columns of one episode in step order, one run of steps after the other, as views.
+
+        For what does not fit into memory: `episode` puts the runs together.
+        """
+        return (tuple(self._run(run, name) for name in columns) for run in self._runs_of(index))
+
     def _runs_of(self, index: int) -> list[int]:
         """Which segments hold an episode, in step order."""
         numbers = self._runs["episode"][self._by_episode]

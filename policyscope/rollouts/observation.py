@@ -1,11 +1,10 @@
 """Observations on their way: to the agent as tensors, to disk as columns, and back again."""
 
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 from policyscope.envs.environment import Observation
@@ -46,50 +45,13 @@ def from_columns(columns: Mapping[str, Shaped[np.ndarray, "row ..."]]) -> Seen:
     }
 
 
-@dataclass(frozen=True, eq=False)
-class States:
-    """Recorded states, to ask an agent about again, and the episodes they are from."""
-
-    observation: Seen
-    episode: Int[np.ndarray, " state"]
-
-    def __len__(self) -> int:
-        return len(self.episode)
-
-    def __getitem__(self, rows: slice | Int[np.ndarray, " _"]) -> "States":
-        if isinstance(self.observation, dict):
-            chosen = {part: values[rows] for part, values in self.observation.items()}
-            return States(chosen, self.episode[rows])
-        return States(self.observation[rows], self.episode[rows])
-
-    def chunks(self, size: int) -> Iterator["States"]:
-        """The states in order, at most `size` at once."""
-        return (self[first : first + size] for first in range(0, len(self), size))
-
-    def to(self, device: torch.device) -> Seen:
-        """The observations, as the agent on `device` takes them."""
-        if isinstance(self.observation, dict):
-            return {part: values.to(device) for part, values in self.observation.items()}
-        return self.observation.to(device)
+def on_device(seen: Seen, device: torch.device) -> Seen:
+    """The observation where the agent is."""
+    if isinstance(seen, dict):
+        return {part: values.to(device) for part, values in seen.items()}
+    return seen.to(device)
 
 
-def sample_states(
-    recording: Recording, count: int, *, seed: int = 0, episodes: Set[int] | None = None
-) -> States:
-    """Up to `count` recorded states, drawn evenly from `episodes` (all, where None)."""
-    episode = np.asarray(recording.read("episode"))
-    among = np.arange(len(episode))
-    if episodes is not None:
-        among = np.flatnonzero(np.isin(episode, list(episodes)))
-    chosen = np.sort(np.random.default_rng(seed).permutation(among)[:count])
-    columns = [spec.name for spec in recording.header.columns if spec.kind == "observation"]
-    parts: list[list[np.ndarray]] = [[] for _ in columns]
-    first = 0
-    for arrays in recording.iterate("episode", *columns):
-        last = first + len(arrays[0])
-        here = chosen[(chosen >= first) & (chosen < last)] - first
-        for part, array in zip(parts, arrays[1:], strict=True):
-            part.append(np.array(array[here]))
-        first = last
-    found = {name: np.concatenate(part) for name, part in zip(columns, parts, strict=True)}
-    return States(from_columns(found), episode[chosen])
+def observation_columns(recording: Recording) -> tuple[str, ...]:
+    """The columns in which a recording holds what was observed."""
+    return tuple(spec.name for spec in recording.header.columns if spec.kind == "observation")

@@ -6,10 +6,14 @@ same seeds with the same action noise; the interval resamples seeds (percentile 
 the untouched agent does no better than the ablated one the share has no meaning. Where that is so
 in more resamples than an interval leaves outside on one side, their quantiles would be of the
 agreeable resamples only, so there is no interval.
+
+On recorded states the outputs themselves are compared, with intervals over episodes: how often the
+action stays, and the unexplained variance of the value and of what the choice rests on (the parts
+of `rollouts.sensitivity`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,7 +31,10 @@ from policyscope.interventions.splice import splice
 from policyscope.interventions.target import writes_of
 from policyscope.rollouts.agreement import action_distance, is_chosen, same_action
 from policyscope.rollouts.evaluate import evaluate_conditions
-from policyscope.rollouts.observation import States
+from policyscope.rollouts.sensitivity import parts_of
+from policyscope.rollouts.states import States
+from policyscope.scores.unexplained import UnexplainedByEpisode
+from policyscope.statistics.estimate import Estimate, episode_mean
 
 REPLICATES = 2000
 TAIL = 0.025
@@ -88,6 +95,12 @@ class Agreement:
     states: int
     distance: float = float("nan")
     """How far continuous actions move, in their standard deviations; NaN for choices."""
+    episodes: int = 0
+    """How many episodes the states are from."""
+    same: Estimate | None = None
+    """`actions` with its interval; None for continuous actions."""
+    unexplained: Mapping[str, Estimate] = field(default_factory=dict)
+    """Of each part of the outputs, `action` and `value`, the unexplained variance."""
 
 
 def return_kept(
@@ -156,29 +169,39 @@ def kept_share(
 def agreement(agent: Agent, dictionary: Dictionary, states: States) -> Agreement | None:
     """The outputs with and without the reconstruction, on recorded states.
 
-    None for agents with recurrent state, whose state a recording does not keep.
+    A recurrent agent is asked in the state it was in. None where there are no states, or its own
+    state is not known.
     """
-    if agent.initial_state(1) is not None or len(states) == 0:
+    if states.obstacle(agent):
         return None
     program = Program([splice(dictionary)])
     before: list[np.ndarray] = []
     after: list[np.ndarray] = []
     divergence: list[Tensor] = []
+    unexplained: dict[str, UnexplainedByEpisode] = {}
     with torch.no_grad(), Hooks(agent.module, program.requires, program.edits) as hooks:
         for part in states.chunks(ROWS_AT_ONCE):
             seen = part.to(agent.device)
-            plain = agent.act(seen, None, None)
+            plain = agent.act(*seen, None)
             program.assign(torch.zeros(len(part), dtype=torch.long, device=agent.device))
-            spliced = hooks.run(agent.act, seen, None, None)
+            spliced = hooks.run(agent.act, *seen, None)
             before.append(plain.action)
             after.append(spliced.action)
             divergence.append(kl_of(plain, spliced))
+            now = parts_of(spliced)
+            for name, numbers in parts_of(plain).items():
+                fold = unexplained.setdefault(name, UnexplainedByEpisode())
+                fold.update(numbers.cpu().numpy(), now[name].cpu().numpy(), part.episode)
     plain_actions, spliced_actions = np.concatenate(before), np.concatenate(after)
+    same = same_action(plain_actions, spliced_actions)
     return Agreement(
-        actions=float(same_action(plain_actions, spliced_actions).mean()),
+        actions=float(same.mean()),
         kl=float(torch.cat(divergence).mean()),
         states=len(states),
         distance=action_distance(plain_actions, spliced_actions),
+        episodes=states.episodes,
+        same=episode_mean(same, states.episode) if is_chosen(plain_actions) else None,
+        unexplained={name: fold.result() for name, fold in unexplained.items()},
     )
 
 

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 from uuid import uuid4
 
 from policyscope.errors import InUse, InvalidInput
 
-Status = Literal["guess", "tested", "refuted"]
-STATUSES: tuple[Status, ...] = get_args(Status)
+STATUSES = ("guess", "tested", "refuted")
 FILE = "labels.jsonl"
 LONGEST = 200
 
@@ -30,7 +29,7 @@ class GivenLabel:
     dictionary: str
     index: int
     text: str
-    status: Status
+    status: str
     author: str = ""
     source: str = "person"
     when: str = ""

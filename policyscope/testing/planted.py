@@ -6,6 +6,7 @@ A method is believed once it has found what was planted, and has found nothing w
     PayingEnvironment     pays for action 1: a push towards it helps, by a known amount
     NoiseEnvironment      pays noise with mean zero: no push can help, whatever it changes
     layered, features     networks and dictionaries with weights that are given, not fitted
+    planted_dictionary    activations that are sums of a few known directions: a fit shows
 
 Weights and observations are small multiples of a power of two, so that float arithmetic is exact
 and results can be compared bit for bit, whatever the size of the batch.
@@ -21,10 +22,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from policyscope.address import Site
+from policyscope.agents.adapters.function import FunctionAgent
 from policyscope.agents.adapters.torch import TorchAgent
+from policyscope.agents.agent import Acted, choose
 from policyscope.agents.architectures import MLP
 from policyscope.agents.hooks import Hooks
-from policyscope.agents.noise import uniform_at
+from policyscope.agents.noise import Noise, uniform_at
 from policyscope.dictionaries.relu import ReLU
 from policyscope.envs.environment import Environment, Transition
 from policyscope.interventions.intervention import Intervention
@@ -32,6 +35,12 @@ from policyscope.interventions.program import Program
 
 REWARD_KEY = 2**60
 """Of the rewards' own noise: under a run's seed they would be what its actions are drawn from."""
+
+DIRECTIONS_KEY, STEPS_KEY = 2**30, 2**31
+"""Of planted dictionaries' own numbers: a fit of the same seed would be born with the truth.
+
+Torch's generator on the CPU looks at 32 bits of a seed only.
+"""
 
 Vector = Sequence[float | int]
 Matrix = Sequence[Vector]
@@ -175,6 +184,24 @@ def paying_agent() -> TorchAgent:
     return TorchAgent(layered(hidden, head), name="paying")
 
 
+def summing_agent() -> FunctionAgent:
+    """A recurrent agent whose state is the sum of what it has observed.
+
+    `fc2:in` is that sum, the present observation included: its logits are a quarter of the third
+    number and a sixteenth of the second, in planted environments the last actions and the steps.
+    """
+    identity = ([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], [0.0] * 3)
+    head = ([[0.0, 0, 0.25], [0, 0.0625, 0]], [0.0, 0.0])
+    network = layered(identity, head)
+
+    def act(observation: Tensor, state: Tensor, noise: Noise | None) -> Acted:
+        total = state + network.get_submodule("fc1")(observation)
+        logits = network.get_submodule("fc2")(total)
+        return Acted(choose(logits, noise), {"logits": logits}, total)
+
+    return FunctionAgent(network, act, lambda rows: torch.zeros(rows, 3), name="summing")
+
+
 FEATURE_LOGITS = ((0.0, 1.0), (0.0, 0.0), (0.0, -1.0))
 """What one unit of each feature of `unit_features(3)` adds to the two logits of `paying_agent`:
 the first helps in PayingEnvironment, the second does nothing, the third hurts."""
@@ -227,6 +254,46 @@ def silent_dictionary(mean: Float[Tensor, " unit"], site: str = "fc2:in") -> ReL
     """A dictionary that says the same whatever it reads: `mean`."""
     zeros = [[0.0] * len(mean)]
     return features(zeros, zeros, reads=site, writes=site, bias=mean.tolist(), name="silent")
+
+
+def planted_directions(features: int, units: int, seed: int = 0) -> Float[Tensor, "feature unit"]:
+    """Random directions of unit norm: more of them than units have room for without overlap."""
+    generator = torch.Generator().manual_seed(DIRECTIONS_KEY + seed)
+    return nn.functional.normalize(torch.randn(features, units, generator=generator), dim=1)
+
+
+def planted_parts(features: int, units: int, seed: int = 0) -> Float[Tensor, "feature unit"]:
+    """As `planted_directions`, but never negative, and each of about an eighth of the units."""
+    generator = torch.Generator().manual_seed(DIRECTIONS_KEY + seed)
+    rows = torch.rand(features, units, generator=generator)
+    touched = torch.rand(features, units, generator=generator) < 1 / 8
+    # Each touches at least the unit of its own number.
+    touched |= torch.arange(units) == torch.arange(features)[:, None] % units
+    return nn.functional.normalize(rows * touched, dim=1)
+
+
+def planted_dictionary(
+    directions: Float[Tensor, "feature unit"],
+    steps: int,
+    *,
+    active: tuple[int, int] = (3, 6),
+    noise: float = 0.05,
+    seed: int = 0,
+) -> tuple[Float[Tensor, "step unit"], Float[Tensor, "step feature"]]:
+    """Activations that are sums of a few directions, and how much of each is in them.
+
+    Each step has as many features as are drawn from `active`, both ends included, all equally
+    likely, with amounts uniform in [½, 3/2); every unit has Gaussian noise of deviation `noise`.
+    """
+    generator = torch.Generator().manual_seed(STEPS_KEY + seed)
+    features, units = directions.shape
+    fewest, most = active
+    count = torch.randint(fewest, most + 1, (steps, 1), generator=generator)
+    places = torch.rand(steps, features, generator=generator).topk(most, dim=1).indices
+    amounts = 0.5 + torch.rand(steps, most, generator=generator)
+    amounts = amounts * (torch.arange(most) < count)
+    codes = torch.zeros(steps, features).scatter(1, places, amounts)
+    return codes @ directions + noise * torch.randn(steps, units, generator=generator), codes
 
 
 def edited_forward(

@@ -11,18 +11,21 @@ from scipy.stats import false_discovery_control
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Acted
+from policyscope.agents.recurrent_state import RecurrentState
 from policyscope.envs.metric import Metric
 from policyscope.errors import InvalidInput
+from policyscope.experiments import sweep as sweeping
 from policyscope.experiments.directions import random_directions
 from policyscope.experiments.sweep import Sweep, compare_actions, sweep
 from policyscope.interventions.steer import steer
-from policyscope.rollouts.observation import States
+from policyscope.rollouts.states import States
 from policyscope.testing.planted import (
     NoiseEnvironment,
     PayingEnvironment,
     action_chance,
     layered,
     paying_agent,
+    summing_agent,
     unit_features,
 )
 
@@ -141,6 +144,20 @@ def test_continuous_actions_are_compared_by_their_distance() -> None:
     same, distance = compare_actions(reads_step, pushes, seen)
     assert np.isnan(same).all()
     np.testing.assert_allclose(distance, 2.0 / (2 * np.arange(8)).std())
+
+
+def test_a_recurrent_agent_is_compared_in_the_state_it_was_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A push of the third number by 1 is ¼ more of the first logit, from ⅛ less in every state."""
+    agent, memory = summing_agent(), torch.tensor([0.0, 2.0, 0.0]).repeat(8, 1)
+    pushes = [steer(feature, 1.0) for feature in unit_features(3)]
+    without = States(STATES[:8], np.zeros(8, np.int64))
+    assert np.isnan(compare_actions(agent, pushes, without)).all()
+    monkeypatch.setattr(sweeping, "ROWS_AT_ONCE", 3)
+    seen = States(STATES[:8], np.zeros(8, np.int64), RecurrentState(memory, (0,)))
+    same, _ = compare_actions(agent, pushes, seen)
+    assert same.tolist() == [1.0, 1.0, 0.0]
 
 
 def test_trajectories_are_of_the_baseline_and_the_features() -> None:

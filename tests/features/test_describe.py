@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from policyscope.address import Moment, Site
+from policyscope.agents.adapters.function import FunctionAgent
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.dictionaries.relu import ReLU
 from policyscope.envs.environment import Environment
@@ -21,9 +22,15 @@ from policyscope.features.describe import (
     encode,
 )
 from policyscope.recordings.recording import Recording
-from policyscope.rollouts.observation import sample_states
 from policyscope.rollouts.record import record_rollout
-from policyscope.testing.planted import features, layered
+from policyscope.rollouts.states import sample_states
+from policyscope.testing.planted import (
+    CountingEnvironment,
+    features,
+    layered,
+    summing_agent,
+    unit_features,
+)
 from policyscope.zoo.cartpole import ENVIRONMENT
 
 METRICS = ("cart_position", "cart_velocity", "pole_angle", "pole_angular_velocity")
@@ -120,6 +127,29 @@ def test_effects_are_those_of_the_weights(table: FeatureTable) -> None:
         np.testing.assert_allclose(card.direct_effect[1], sign * HEAD[1][2], rtol=0.02)
         assert sign * card.measured_low[1] > 0
         assert card.effect_states > 0
+
+
+def test_a_recurrent_agent_has_effects_in_the_states_it_was_in(tmp_path: Path) -> None:
+    agent, site = summing_agent(), Site.parse("fc2:in")
+    summed = record_rollout(agent, CountingEnvironment, tmp_path / "sum", sites=[site], episodes=20)
+    table = describe(agent, summed, unit_features(3))
+    assert table[2].direct_effect == (0.25, 0.0)
+    assert table[1].measured_effect[1] > 0
+    effect = table.to_json()["features"][1]["action_effect"]
+    assert effect["states"] > 0
+    assert effect["episodes"] > 8
+    assert effect["reason"] == ""
+
+
+def test_where_there_are_no_effects_it_is_said_why(recording: Recording) -> None:
+    """This agent says it has a state, and what that is cannot be told by row."""
+    agent = FunctionAgent(AGENT.module, lambda seen: seen[:, 0].long(), lambda rows: torch.zeros(4))
+    table = describe(agent, recording, leaning())
+    effect = table.to_json()["features"][RIGHT]["action_effect"]
+    assert effect["output"] is None
+    assert effect["measured"] == effect["direct"] == []
+    assert "no axis of it is the rows" in effect["reason"]
+    assert "No effects on the actions: Tensor 0" in " ".join(str(table).split())
 
 
 def test_a_feature_that_never_fires_is_called_dead(table: FeatureTable) -> None:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from policyscope.agents.actions import within
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Acted, Agent
+from policyscope.agents.recurrent_state import RecurrentState
 from policyscope.agents.spaces import Box
 from policyscope.dictionaries.relu import ReLU
 from policyscope.errors import UnknownName
 from policyscope.features import effects
 from policyscope.features.effects import ActionEffects, action_effects, episode_interval
-from policyscope.rollouts.observation import States
-from policyscope.testing.planted import features, layered, unit_features
+from policyscope.rollouts.states import States
+from policyscope.testing.planted import features, layered, summing_agent, unit_features
 
 IDENTITY = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]
 HEAD = [[0.5, 0.0, -2.0], [0.0, 1.0, 0.25]]
@@ -157,9 +158,30 @@ def test_continuous_actions_have_effects_on_their_mean() -> None:
     np.testing.assert_array_equal(result.measured, found().measured)
 
 
-@pytest.mark.parametrize("kind", [Speechless, Recurrent])
-def test_an_agent_without_such_an_output_or_with_a_state_has_none(kind: Any) -> None:
-    assert found(kind(LINEAR.module)) is None
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Speechless, "gives none of logits, values, mean"), (Recurrent, "was not recalled")],
+)
+def test_an_agent_that_cannot_be_asked_has_none_and_a_reason(kind: Any, reason: str) -> None:
+    result: ActionEffects = found(kind(LINEAR.module))
+    assert result.output is None
+    assert result.direct.shape == result.measured.shape == result.low.shape == (3, 0)
+    assert result.states.tolist() == result.episodes.tolist() == [0, 0, 0]
+    assert reason in result.reason
+
+
+def test_effects_on_a_recurrent_agent_are_those_in_the_state_it_was_in() -> None:
+    """Its head reads the sum of state and observation, so a feature fires for both together."""
+    agent = summing_agent()
+    memory = torch.tensor([[0.0, 8.0, 0.0], [0.0, 0.0, 4.0], [1.0, 2.0, 0.0]])
+    states = States(STATES[:3], EPISODE[:3], RecurrentState(memory, (0,)))
+    result = action_effects(agent, unit_features(3), states)
+    head = np.array([[0, 0, 0.25], [0, 0.0625, 0]])
+    np.testing.assert_array_equal(result.direct, head.T)
+    total = (memory + STATES[:3]).numpy()
+    firing = np.array([column[column > 0].mean() for column in total.T])
+    np.testing.assert_allclose(result.measured, firing[:, None] * head.T)
+    assert result.states.tolist() == [(column > 0).sum() for column in total.T]
 
 
 def test_the_interval_knows_that_steps_of_an_episode_are_alike() -> None:

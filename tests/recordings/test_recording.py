@@ -18,6 +18,16 @@ def test_an_episode_spans_shards(recorded: Path, plan):
         np.testing.assert_array_equal(given[spec.name], wanted)
 
 
+def test_the_stretches_of_an_episode_are_the_episode(recorded: Path):
+    recording = Recording.open(recorded)
+    stretches = list(recording.stretches(2, ("value", "step")))
+    assert len(stretches) > 1
+    for name, parts in zip(("value", "step"), zip(*stretches, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), recording.episode(2)[name])
+    with pytest.raises(UnknownName, match="No episode 9"):
+        recording.stretches(9, ("value",))
+
+
 def test_a_moment_is_one_step_of_one_episode(recorded: Path, plan):
     recording = Recording.open(recorded)
     given = recording.moment(Moment("main", 3, 11))

@@ -7,7 +7,6 @@ Prints one table of ratios. The nudge replication is an experiment of its own, n
 """
 
 import argparse
-import itertools
 import os
 
 # The arithmetic libraries read this once, when they are loaded; the other arm has one thread too.
@@ -21,29 +20,36 @@ from benchmarks.arms import Comparison, compare, ratios
 from benchmarks.atari import compare_atari
 from benchmarks.recording import compare_recording
 from benchmarks.sb3 import compare_sb3
+from benchmarks.sparse_fit import compare_sparse
 from benchmarks.sweep import compare_sweep
 from policyscope.zoo.cartpole import train
 
 
-def compare_family(quick: bool) -> Comparison:
-    """The source's six transcoders as one family, against fitting one after another."""
+def compare_family(quick: bool) -> list[Comparison]:
+    """The source's six transcoders as one family, and many of each of them."""
+    return [
+        compare_members(family_fit.SIX, 5 if quick else 50, 5.0),
+        compare_members(family_fit.MANY, 1 if quick else 3, 10.0),
+    ]
+
+
+def compare_members(choices: list[family_fit.Choice], epochs: int, target: float) -> Comparison:
+    """These transcoders of each layer as a family, against fitting one after another."""
     layers = family_fit.policy_activations()
-    six = list(itertools.product(family_fit.WIDTHS, [family_fit.PENALTY], [0]))
-    epochs, rounds = (5, 3) if quick else (50, 3)
     return compare(
-        f"fit 6 transcoders, {epochs} epochs, {family_fit.STEPS:,} samples",
+        f"fit {len(layers) * len(choices)} transcoders, {family_fit.STEPS:,} samples × {epochs}",
         "a plain loop with index batches",
         "fits",
-        5.0,
-        lambda: len(family_fit.families(layers, six, epochs)),
-        lambda: len(family_fit.plain_loop(layers, six, epochs, fused=False)),
-        rounds,
+        target,
+        lambda: len(family_fit.families(layers, choices, epochs)),
+        lambda: len(family_fit.plain_loop(layers, choices, epochs, fused=False)),
+        3,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="shorter arms, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="shorter arms, a few minutes")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     policy = train(0).policy
@@ -51,7 +57,8 @@ def main() -> None:
     for part in (
         lambda: compare_recording(policy, quick),
         lambda: [compare_sweep(policy, quick)],
-        lambda: [compare_family(quick)],
+        lambda: compare_family(quick),
+        lambda: compare_sparse(quick),
         lambda: compare_atari(quick),
         lambda: compare_sb3(quick),
     ):

@@ -26,6 +26,8 @@ from policyscope.studies.manifest import MANIFEST
 from policyscope.studies.study import Study
 from policyscope.table import Column, Shown, Table
 
+QUICK_AGENTS = 3
+"""Of a folder, in quick mode."""
 NOT_AUTOENCODERS = ("skip", "cross-layer")
 """Kinds that have nothing to do where they read and write the same site."""
 BASELINES = ("raw", "pca", "ica", "nmf", "random")

@@ -255,14 +255,40 @@ def run_report(given: Arguments) -> Said:
     return Said(f"Report: {report.path}", {"file": str(report.path)})
 
 
+def run_studio(given: Arguments) -> Said:
+    study = opened(given)
+    if given.export:
+        from policyscope.studio.inline import inline
+
+        path = inline(study, Path(given.export))
+        return Said(f"Wrote {path}", {"file": str(path)})
+    from policyscope.studio.server import serve
+
+    # The address is what a program that starts the studio waits for.
+    to = sys.stderr if given.json else sys.stdout
+    url = serve(
+        study,
+        port=given.port,
+        host=given.host,
+        open_browser=not given.no_open,
+        trust=given.trust,
+        announce=lambda url: print(url, file=to, flush=True),
+    )
+    return Said("The studio is closed.", {"address": url})
+
+
 def run_bench(given: Arguments) -> Said:
-    from policyscope.bench.bench import Amounts, run
+    from policyscope.bench.bench import QUICK_AGENTS, Amounts, run
     from policyscope.bench.page import write_page
     from policyscope.bench.subject import ZOO, subjects_in
 
     subjects, left_out = list(ZOO), {}
     if given.agents:
         found, left_out = subjects_in(Path(given.agents))
+        if given.quick:
+            quick = f"quick mode takes the first {QUICK_AGENTS} of a folder"
+            left_out |= {one.name: quick for one in found[QUICK_AGENTS:]}
+            found = found[:QUICK_AGENTS]
         subjects += found
     amounts = Amounts().quick() if given.quick else Amounts()
     out = Path(given.out)
@@ -580,6 +606,22 @@ COMMANDS: dict[str, Command] = {
             STUDY,
             flag("--out", metavar="FILE", help="default: STUDY/reports/report.html"),
             flag("--open", action="store_true", help="show it in the browser"),
+        ),
+    ),
+    "studio": Command(
+        "See it all in the browser: features, episodes, experiments, and the agent at play.",
+        run_studio,
+        (
+            STUDY,
+            flag("--port", type=int, metavar="P", help="default: 8421, or any that is free"),
+            flag(
+                "--host",
+                default="127.0.0.1",
+                metavar="H",
+                help="where to listen; others than 127.0.0.1 let other machines in",
+            ),
+            flag("--no-open", action="store_true", help="open no browser"),
+            flag("--export", metavar="FILE", help="serve nothing: write it into one HTML file"),
         ),
     ),
     "bench": Command(

@@ -2,6 +2,7 @@
 
 from policyscope.dictionaries.batch_topk import BatchTopK
 from policyscope.dictionaries.bilinear import Bilinear
+from policyscope.dictionaries.cross_layer import CrossLayer
 from policyscope.dictionaries.curves import Curves
 from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary
 from policyscope.dictionaries.family import fit_family
@@ -31,6 +32,7 @@ __all__ = [
     "PCA",
     "BatchTopK",
     "Bilinear",
+    "CrossLayer",
     "Curves",
     "Dictionary",
     "Feature",

@@ -1,6 +1,7 @@
 """Bilinear: features that read products of two affine readings, as agents' own layers do.
 
-    pre = (W x + b) · (V x + c)        z = TopK(relu(pre))        loss = mean ‖ŷ − y‖² + revival · AuxK
+    pre = (W x + b) · (V x + c)        z = TopK(relu(pre))
+    loss = mean ‖ŷ − y‖² + revival · AuxK
 
 A feature is a quadratic form of the input, which can be taken apart by its eigenvectors. (Bilinear
 layers: Pearce et al. 2024, arXiv 2410.08417, section 2; here as the encoder of a TopK dictionary.)

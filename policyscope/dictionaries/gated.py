@@ -28,8 +28,10 @@ class Gated(Sparse):
 
     width: int = field(metadata={"help": "number of features"})
     penalty: float = field(
-        default=1.0,
-        metadata={"help": "weight λ of the L1 norm of the gates, of activations scaled to spread 1"},
+        default=3.0,
+        metadata={
+            "help": "weight λ of the L1 norm of the gates, of activations scaled to spread 1"
+        },
     )
     ramp: float = field(
         default=0.1, metadata={"help": "share of the fit over which the penalty rises from zero"}
@@ -59,7 +61,7 @@ class Gated(Sparse):
         stage: Stage = LAST,
     ) -> Loss:
         pre = self.pre(x)
-        self._strongest = strongest(pre, stage.dead)
+        self._strongest = strongest(pre, stage.dead if self.revival else None)
         loss = explain(self, pre, self.activate(pre), y, stage, revival=0.0)
         gates = pre.relu()
         l1 = gates.sum(-1).mean()
@@ -75,7 +77,7 @@ class Gated(Sparse):
     @torch.no_grad()
     def after_step(self) -> None:
         super().after_step()
-        if self.revival and self._strongest is not None:
+        if self._strongest is not None:
             self.encoder_bias.add_((LIFT - self._strongest).relu())
 
     @torch.no_grad()

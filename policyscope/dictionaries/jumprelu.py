@@ -83,18 +83,18 @@ class JumpReLU(Sparse):
     ) -> Loss:
         pre = self.pre(x)
         above = passed(pre, self.threshold, self.bandwidth)
-        self._strongest = strongest(pre, stage.dead)
+        self._strongest = strongest(pre, stage.dead if self.revival else None)
         loss = explain(self, pre, pre * above, y, stage, self.revival)
         l0 = above.sum(-1).mean()
         missed = y.shape[1] * (l0 / self.k - 1).square()
         total = loss.total + self.penalty * ramped(stage.progress, self.ramp) * missed
-        return replace(loss, total=total, parts={**loss.parts, "l0_training": l0})
+        return replace(loss, total=total, parts={**loss.parts, "missed": missed})
 
     @torch.no_grad()
     def after_step(self) -> None:
         super().after_step()
-        if self.revival and self._strongest is not None:
-            torch.minimum(self.level, BELOW / SPEED * self._strongest, out=self.level.data)
+        if self._strongest is not None:
+            self.level.copy_(torch.minimum(self.level, BELOW / SPEED * self._strongest))
         self.level.clamp_(min=0)
 
     @torch.no_grad()

@@ -31,7 +31,9 @@ class L1(Sparse):
     width: int = field(metadata={"help": "number of features"})
     penalty: float = field(
         default=1.0,
-        metadata={"help": "weight λ of the L1 norm of the codes, of activations scaled to spread 1"},
+        metadata={
+            "help": "weight λ of the L1 norm of the codes, of activations scaled to spread 1"
+        },
     )
     ramp: float = field(
         default=0.1, metadata={"help": "share of the fit over which the penalty rises from zero"}
@@ -57,7 +59,7 @@ class L1(Sparse):
     ) -> Loss:
         pre = self.pre(x)
         codes = self.activate(pre)
-        self._strongest = strongest(pre, stage.dead)
+        self._strongest = strongest(pre, stage.dead if self.revival else None)
         loss = explain(self, pre, codes, y, stage, revival=0.0)
         l1 = codes.sum(-1).mean()
         total = loss.total + self.penalty * ramped(stage.progress, self.ramp) * l1
@@ -66,7 +68,7 @@ class L1(Sparse):
     @torch.no_grad()
     def after_step(self) -> None:
         super().after_step()
-        if self.revival and self._strongest is not None:
+        if self._strongest is not None:
             self.encoder_bias.add_((LIFT - self._strongest).relu())
 
 

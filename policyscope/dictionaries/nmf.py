@@ -45,7 +45,7 @@ class NMF(Solved):
             if self.d_in == self.d_out
             else unit_rows(torch.randn(self.width, self.d_out, generator=generator))
         )
-        self.parts: nn.Parameter = nn.Parameter(parts)
+        self.components: nn.Parameter = nn.Parameter(parts)
         self.decoder: nn.Parameter = nn.Parameter(decoder)
         self.decoder_bias: nn.Parameter = nn.Parameter(torch.zeros(self.d_out))
 
@@ -60,10 +60,10 @@ class NMF(Solved):
         self, x: Float[Tensor, "... unit"], among: Bool[Tensor, "... feature"] | None = None
     ) -> Float[Tensor, "... feature"]:
         """The non-negative codes that explain `x` best, zero where `among` is False."""
-        overlap = self.parts @ self.parts.T
+        overlap = self.components @ self.components.T
         # No eigenvalue is larger than the largest sum of a row.
         rate = 1 / overlap.sum(1).max().clamp(min=1e-12)
-        drive = x @ self.parts.T
+        drive = x @ self.components.T
         codes = ahead = torch.zeros_like(drive)
         momentum = 1.0
         for _ in range(self.readings):
@@ -81,9 +81,9 @@ class NMF(Solved):
         generator: torch.Generator,
     ) -> bool:
         check_not_negative(x)
-        self.parts.copy_(unit_rows_or_none(self.find_parts(x, generator)))
+        self.components.copy_(unit_rows_or_none(self.find_parts(x, generator)))
         if is_same(x, y):
-            self.decoder.copy_(self.parts)
+            self.decoder.copy_(self.components)
         else:
             self.write(x, y)
         return True

@@ -48,15 +48,18 @@ class InMemory:
 
     @property
     def count(self) -> int:
+        """How many samples one pass has."""
         return len(self.x)
 
     def batches(self, epoch: int, batch_size: int) -> Iterator[Pair]:
+        """The pairs of one pass, shuffled."""
         order = next(islice(orders(len(self.x), self.data_seed), epoch, None)).to(self.x.device)
         for rows in order.split(batch_size):
             x = self.x.index_select(0, rows)
             yield x, x if self.y is self.x else self.y.index_select(0, rows)
 
     def sample(self, count: int) -> Pair:
+        """At most so many pairs, evenly from first to last."""
         return few((self.x, self.y), count)
 
 
@@ -67,9 +70,7 @@ def orders(steps: int, seed: int) -> Iterator[Int[Tensor, " step"]]:
         yield torch.randperm(steps, generator=generator)
 
 
-def few(
-    pair: Pair, most: int
-) -> tuple[Float[Tensor, "kept unit"], Float[Tensor, "kept target"]]:
+def few(pair: Pair, most: int) -> tuple[Float[Tensor, "kept unit"], Float[Tensor, "kept target"]]:
     """At most so many of the steps, evenly from first to last."""
     x, y = pair
     if len(x) <= most:

@@ -4,14 +4,15 @@ The eigenvalues of the covariance are the variances along the principal componen
 agents often vary along very few directions, and no feature can live on variance that is not there.
 """
 
-
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite
+from policyscope.table import Column, Shown, Table
 
 # Rows turned into float64 at a time.
 CHUNK = 4096
@@ -34,8 +35,8 @@ class Covariance:
 
     def update(self, x: Float[Tensor, "step unit"]) -> None:
         """Takes steps in; NotFinite where one holds NaN or Inf."""
-        for rows in x.detach().split(CHUNK):
-            rows = rows.double()
+        for start in range(0, len(x), CHUNK):
+            rows = x[start : start + CHUNK].detach().double()
             mean = rows.mean(0)
             if not torch.isfinite(mean).all():
                 unit = int(torch.nonzero(~torch.isfinite(mean))[0, 0])
@@ -93,12 +94,14 @@ class Covariance:
         )
 
 
+SHARES = (0.9, 0.99, 0.999)
+ADVISED_SHARE = 0.99
 # A variance this small beside the squared mean is rounding: the unit never varies.
 CONSTANT = 1e-12
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Shown):
     """How activations vary."""
 
     steps: int
@@ -130,3 +133,78 @@ class Spectrum:
         variances = torch.tensor(self.variances, dtype=torch.float64)
         shares = variances / variances.sum().clamp(min=1e-300)
         return float(torch.special.entr(shares).sum().exp())
+
+    @property
+    def constant_share(self) -> float:
+        """The share of units that never vary."""
+        return self.constant / len(self.variances)
+
+    def advised_width(self, k: int = 32) -> int:
+        """The largest width of which most features can be alive with `k` active per step.
+
+        k · (1 + half the components that hold 99 % of the variance); 0 where nothing varies.
+        CALIBRATION
+        """
+        found = self.components(ADVISED_SHARE)
+        return round(k * (1 + found / 2)) if found else 0
+
+    def reason(self, k: int = 32) -> str:
+        """Why that width is advised, in words."""
+        units = len(self.variances)
+        found = self.components(ADVISED_SHARE)
+        if not found:
+            return f"None of the {units} units varies: there is nothing to decompose."
+        words = (
+            f"{found} of {units} principal {'component holds' if found == 1 else 'components hold'}"
+            f" {ADVISED_SHARE:.0%} of the variance; with k = {k} about {self.advised_width(k):,} "
+            "features can be alive, and of more than that ever more are dead."
+        )
+        if self.components(0.999) < k:
+            words += (
+                f" {self.components(0.999)} hold 99.9 %, so fewer than {k} features per step will "
+                "do."
+            )
+        return words
+
+    def objection(self, width: int, k: int = 32) -> str:
+        """What speaks against a width that is asked for; empty where nothing does."""
+        advised = self.advised_width(k)
+        if width <= advised:
+            return ""
+        return f"Width {width:,} is more than the {advised:,} advised here. {self.reason(k)}"
+
+    def table(self) -> Table:
+        """One row per fact."""
+        units = len(self.variances)
+        rows = (
+            ("units", f"{units:,}"),
+            ("of them never varying", f"{self.constant:,} ({self.constant_share:.0%})"),
+            *(
+                (
+                    f"components with {share * 100:g} % of the variance",
+                    f"{self.components(share):,}",
+                )
+                for share in SHARES
+            ),
+            ("effective rank", f"{self.effective_rank:.1f}"),
+            ("mean over spread", f"{self.gamma:.2f}"),
+            ("advised width, k = 32", f"{self.advised_width():,}"),
+        )
+        columns = (Column("spectrum", side="left"), Column(f"{self.steps:,} steps"))
+        return Table("", columns, rows, self.reason())
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts by name, with all variances."""
+        return {
+            "steps": self.steps,
+            "units": len(self.variances),
+            "constant": self.constant,
+            "rank": self.rank,
+            # Share of the variance → how many of the largest hold it.
+            "components": {f"{share:g}": self.components(share) for share in SHARES},
+            "effective_rank": self.effective_rank,
+            "gamma": self.gamma,
+            "advised_width": self.advised_width(),
+            "reason": self.reason(),
+            "variances": list(self.variances),
+        }

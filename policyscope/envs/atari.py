@@ -6,8 +6,9 @@
 
 Rewards are the game's own: clipping is for training, and a clipped return is no score. The C++
 environment resets single rows with seeds of their own, so an episode is the same alone and among
-others; it only cannot show the console's memory, which is what `emulator.py` is for. Consoles take
-seeds below 2**31 - 1; larger ones are hashed (see `seeds.py`).
+others; but it reads the cartridge again for each, which takes 0.1 s, and it cannot show the
+console's memory, which is what `emulator.py` is for. Consoles take seeds below 2**31 - 1; larger
+ones are hashed (see `seeds.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

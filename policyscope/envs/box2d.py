@@ -42,7 +42,9 @@ class Remembered(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> Any:
-        self.acted.append(np.array(action))
+        # Gymnasium takes longer to find that a number of numpy's is among a Discrete's.
+        action = int(action) if isinstance(action, np.integer) else np.array(action)
+        self.acted.append(action)
         return self.env.step(action)
 
 

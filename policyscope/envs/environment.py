@@ -101,8 +101,9 @@ def parts_of(observation: Any) -> Observation:
 def row_of(observation: Observation, row: int) -> Any:
     """What one row observes."""
     if isinstance(observation, dict):
-        return {part: values[row] for part, values in observation.items()}
-    return observation[row]
+        return {part: values[row, ...] for part, values in observation.items()}
+    # With the dots what has no further axis stays an array.
+    return observation[row, ...]
 
 
 def blank_observation(environment: Environment) -> Observation:

@@ -147,7 +147,7 @@ def arguments_to_read(
 ) -> dict[str, Any]:
     """The arguments, and what else it takes for these metrics to be readable.
 
-    Atari's C++ rows only know lives; all else needs `ram`, which costs about a tenth of the speed.
+    Atari's C++ rows only know lives; all else needs `ram`: as fast on one core, but on that only.
     """
     family = family_of(id)
     needs_memory = any(name != "lives" and ":" not in name for name in metrics)

@@ -1,5 +1,6 @@
-"""Any Gymnasium environment as rows, through SyncVectorEnv or AsyncVectorEnv."""
+"""Any Gymnasium environment as rows, in this process or one process per row."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,10 +8,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from policyscope.envs.environment import Environment, Transition, parts_of
+from policyscope.envs.in_turn import InTurn
 from policyscope.errors import EnvironmentFailed, InvalidInput, MissingExtra, PolicyscopeError
 
 Revision = Callable[[gymnasium.Env[Any, Any], Any], Any]
@@ -18,6 +20,11 @@ Revision = Callable[[gymnasium.Env[Any, Any], Any], Any]
 
 REVISED = "revised"
 REFUSED = "refused"
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+"""How the processes of rows begin: said here, because whoever is imported may change the default.
+
+A forked one knows the environments that were registered in this process; macOS cannot fork safely.
+"""
 
 
 @dataclass(frozen=True)
@@ -134,9 +141,13 @@ class GymnasiumRows(Environment):
         wrap: Wrapping | None = None,
         **arguments: Any,
     ) -> None:
-        kind = AsyncVectorEnv if processes else SyncVectorEnv
         makers = [partial(make_row, id, row, wrap, arguments) for row in range(rows)]
-        self._env = kind(makers, autoreset_mode=AutoresetMode.DISABLED)
+        if processes:
+            self._env = AsyncVectorEnv(
+                makers, context=START_METHOD, autoreset_mode=AutoresetMode.DISABLED
+            )
+        else:
+            self._env = InTurn(makers)
         self.id = id
         self.arguments = arguments
         self.rows = rows

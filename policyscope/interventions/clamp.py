@@ -41,7 +41,7 @@ def set_or_multiply(
     """The edit of a feature or unit that sets it to `value`, or multiplies where `value` is NaN."""
     aim = resolve(target)
     if isinstance(aim, Feature):
-        return Intervention((CodeEdit(aim, value, factor, verb),))
+        return Intervention(tuple(CodeEdit(part, value, factor, verb) for part in aim.parts))
     if isinstance(aim, UnitAddress):
         if aim.position is not None:
             raise InvalidInput(f"Cannot {verb} the one cell '{aim}'. Give the whole unit.")

@@ -43,21 +43,21 @@ def as_written(decoded: Tensor, activation: Tensor) -> Tensor:
     return written.to(activation.dtype)
 
 
-def code_of(dictionary: Owner, activation: Tensor, values: Values) -> Tensor:
-    """The dictionary's code at the moment it is edited.
+def read_by(dictionary: Owner, activation: Tensor, values: Values) -> Tensor:
+    """What the dictionary reads at the moment of an edit, units last.
 
     A transcoder reads what was kept earlier in this forward; an SAE reads the very activation that
     is being edited, after the edits before it.
     """
     if dictionary.reads == dictionary.writes:
-        return dictionary.encode(by_position(activation))
+        return by_position(activation)
     reads = reads_of(dictionary)
     if reads not in values:
         raise InvalidInput(
             f"{dictionary.name or 'The dictionary'} reads '{reads}', which the network reaches "
             f"only after '{dictionary.writes}', where it writes. Swap its sites."
         )
-    return dictionary.encode(by_position(values[reads]))
+    return by_position(values[reads])
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class BatchedCode(Batched):
         self._factor = self.factor.to(device)[condition]
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
-        code = code_of(self.dictionary, activation, values)
+        code = self.dictionary.encode(read_by(self.dictionary, activation, values))
         check_rows(len(self._set), code)
         shape = (len(code), *(1,) * (code.dim() - 2), code.shape[-1])
         wanted = torch.where(

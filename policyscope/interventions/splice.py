@@ -9,18 +9,18 @@ from torch import Tensor
 
 from policyscope.address import Site
 from policyscope.dictionaries.feature import Owner
-from policyscope.interventions.code import as_written, code_of
+from policyscope.interventions.code import as_written, read_by
 from policyscope.interventions.intervention import Batched, Edit, Intervention, Values
 from policyscope.interventions.target import reads_of, writes_of
 
 
 def splice(dictionary: Owner) -> Intervention:
-    """Puts decode(encode(x)) where `dictionary` writes, x being what it reads.
+    """Puts the reconstruction where `dictionary` writes, made of x, which it reads.
 
     A perfect dictionary spliced in changes nothing; how much return an imperfect one keeps is its
     fidelity.
     """
-    return Intervention((Splice(dictionary),))
+    return Intervention(tuple(Splice(part) for part in dictionary.parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,5 +59,5 @@ class BatchedSplice(Batched):
         """Nothing differs between rows."""
 
     def edit(self, activation: Tensor, values: Values) -> Tensor:
-        code = code_of(self.dictionary, activation, values)
-        return as_written(self.dictionary.decode(code), activation)
+        read = read_by(self.dictionary, activation, values)
+        return as_written(self.dictionary.decompose(read)[1], activation)

@@ -21,23 +21,45 @@ def steer(
     alpha: float | Float[Tensor, " row"] | Sequence[float],
     direction: Float[Tensor, " unit"] | None = None,
 ) -> Intervention:
-    """Adds α·w at the site a dictionary writes to; w is the feature's direction.
+    """Adds α·w where a dictionary writes; w is the feature's direction.
 
     `target` is a feature, or a site together with a `direction`. `alpha` is in units of the
     direction, one number or one per row. α = 0 leaves rollouts bit-identical.
     """
     aim = resolve(target)
     if isinstance(aim, Feature):
-        site, label = writes_of(aim.dictionary), str(aim.address)
-        direction = aim.direction if direction is None else direction
+        label = str(aim.address)
+        sites = [writes_of(part.dictionary) for part in aim.parts]
+        own = [part.direction for part in aim.parts]
+        along = own if direction is None else split_as(direction, own, label)
     elif isinstance(aim, Site) and direction is not None:
-        site, label = aim, str(aim)
+        label, sites, along = str(aim), [aim], [direction]
     else:
         raise InvalidInput("steer needs a feature, or a site together with a direction.")
     alphas = finite("alpha", alpha)
-    if not torch.isfinite(direction).all():
+    if not all(torch.isfinite(one).all() for one in along):
         raise InvalidInput(f"The direction to steer {label} along holds NaN or Inf.")
-    return Intervention((Steer(site, direction.detach().float(), alphas, label),))
+    return Intervention(
+        tuple(
+            Steer(site, one.detach().float(), alphas, label)
+            for site, one in zip(sites, along, strict=True)
+        )
+    )
+
+
+def split_as(
+    direction: Float[Tensor, " unit"], parts: Sequence[Float[Tensor, "..."]], label: str
+) -> list[Tensor]:
+    """A direction over all the sites that a dictionary writes, site by site."""
+    if len(parts) == 1:
+        return [direction]
+    sizes = [len(part) for part in parts]
+    if len(direction) != sum(sizes):
+        raise InvalidInput(
+            f"{label} writes {len(sizes)} sites of {sizes} units; a direction for it has "
+            f"{sum(sizes)}, not {len(direction)}."
+        )
+    return list(direction.split(sizes))
 
 
 @dataclass(frozen=True, eq=False)

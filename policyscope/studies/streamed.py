@@ -43,6 +43,7 @@ class Streamed:
     """Decides the order of the samples, with the number of the epoch."""
 
     def batches(self, epoch: int, batch_size: int) -> Iterator[Pair]:
+        """The pairs of one pass, shuffled without reading the recording whole."""
         generator = np.random.default_rng((self.data_seed, epoch))
         episodes = frozenset(self.fitted_on)
         for x, y in batches(
@@ -51,6 +52,7 @@ class Streamed:
             yield torch.from_numpy(x).float(), torch.from_numpy(y).float()
 
     def sample(self, count: int) -> Pair:
+        """At most so many pairs, drawn at random in runs of neighbours."""
         return draw(self.recording, self.columns, frozenset(self.fitted_on), count, self.data_seed)
 
 

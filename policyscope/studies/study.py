@@ -446,7 +446,7 @@ class Study(Store):
         with self.writing("dictionary", [name]):
             samples = gather(source, read, write, seed)
             if not widths:
-                advised = Spectrum.of(samples.choose_x).advised_width
+                advised = max(8, Spectrum.of(samples.choose_x).advised_width())
                 widths = (advised, 2 * advised)
             wanted = settings(kinds, widths, sparsities, name)
             document = read_document(path) if resume and path.exists() else {"rows": []}

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("ale_py", reason="needs the extra [atari]")
 
 from policyscope.envs.atari import Atari
-from policyscope.envs.emulator import Emulators, Shrinking, area_weights, waited_frames
+from policyscope.envs.emulator import Emulators
 from policyscope.errors import InvalidInput
 
 
@@ -47,29 +45,6 @@ def test_emulators_show_what_the_vector_environment_shows(id, arguments):
             for env in (vector, single):
                 env.reset(over, [step] * len(over))
     vector.close()
-
-
-@given(st.integers(0, 2**31 - 1), st.integers(1, 60))
-def test_an_episode_waits_fewer_frames_than_it_may(seed, noop_max):
-    assert 0 <= waited_frames(seed, noop_max) < noop_max
-    assert waited_frames(seed, 0) == 0
-
-
-@given(st.integers(1, 60), st.integers(1, 60))
-def test_weights_of_an_area_sum_to_one(source, target):
-    if source < target:
-        return
-    index, weight = area_weights(source, target)
-    np.testing.assert_allclose(weight.sum(axis=0), 1.0, atol=1e-6)
-    assert index.min() == 0
-    assert index.max() == source - 1
-
-
-def test_shrinking_keeps_an_even_frame_and_refuses_to_grow():
-    frame = np.full((210, 160), 77, np.uint8)
-    assert set(np.unique(Shrinking((210, 160), (84, 84))(frame))) == {77}
-    with pytest.raises(InvalidInput, match="shrunk, not grown to 300×84"):
-        Shrinking((210, 160), (300, 84))
 
 
 def test_fewer_rows_go_on_as_before():

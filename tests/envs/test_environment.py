@@ -3,7 +3,7 @@
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 
-from policyscope.envs.environment import Environment, Transition, blank_observation
+from policyscope.envs.environment import Environment, Transition, blank_observation, row_of
 
 
 class Least(Environment):
@@ -20,6 +20,14 @@ def test_the_least_environment_cannot_drop_rows_and_holds_nothing():
     assert env.keep(np.array([0])) is False
     assert env.close() is None
     assert env.info == {}
+
+
+def test_of_a_row_even_a_number_is_an_array():
+    seen = {"direction": np.array([3, 1]), "view": np.zeros((2, 5))}
+    row = row_of(seen, 1)
+    assert {part: values.shape for part, values in row.items()} == {"direction": (), "view": (5,)}
+    assert isinstance(row["direction"], np.ndarray)
+    assert row["direction"] == row_of(seen["direction"], 1) == 1
 
 
 def test_a_blank_observation_is_zeros_in_the_shapes_and_types_of_the_space():

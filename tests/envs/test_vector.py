@@ -1,5 +1,7 @@
 """Gymnasium's environments in rows: episodes as played alone, and failures that name their row."""
 
+import multiprocessing
+import sys
 import warnings
 
 import gymnasium
@@ -135,6 +137,24 @@ def test_a_reset_that_raises_names_its_row_and_seed():
         env.reset(np.array([2]), [666])
     assert str(raised.value) == "row 2: reset(seed=666) raised RuntimeError('no such world')"
     assert raised.value.row == 2
+
+
+@pytest.fixture
+def _spawning():
+    """The default that torchrl, for one, sets when it is imported."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("_spawning")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere rows are spawned")
+def test_processes_know_the_environments_registered_here_whatever_the_default():
+    env = GymnasiumRows(PARTS, 2, processes=True)
+    env.reset(np.arange(2), [3, 5])
+    np.testing.assert_allclose(env.observation["image"][:, 0], [0.3, 0.5])
+    env.close()
 
 
 def test_a_process_that_raises_names_its_row():

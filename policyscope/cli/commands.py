@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from policyscope.cli.flags import Flag, flag, kind_flags, parse_pair, parse_seed
+from policyscope.errors import InvalidInput
 
 Arguments = argparse.Namespace
 
@@ -127,9 +128,11 @@ def run_frames(given: Arguments) -> Said:
 
 
 def run_search(given: Arguments) -> Said:
+    if len(given.writes) > 1:
+        raise InvalidInput("A search writes one site.")
     front = opened(given).search(
         reads=given.reads,
-        writes=given.writes,
+        writes=given.writes[0],
         name=given.name,
         recording=given.recording,
         kinds=given.kinds,
@@ -483,8 +486,9 @@ COMMANDS: dict[str, Command] = {
             flag(
                 "--writes",
                 required=True,
+                action="append",
                 metavar="S",
-                help="the site it writes; the same makes an SAE",
+                help="the site it writes; the same makes an SAE; say it again for cross-layer",
             ),
             flag(
                 "--search",

@@ -44,7 +44,7 @@ from policyscope.scores.score import UNKNOWN_EPISODES
 from policyscope.scores.stability import Stability, stability
 from policyscope.statistics.episodes import FEWEST_EPISODES
 from policyscope.studies.online import Online
-from policyscope.studies.streamed import Streamed, is_too_large, step_bytes, stream
+from policyscope.studies.streamed import Streamed, is_too_large, step_bytes, stream, together
 from policyscope.table import Column, Table
 
 CHOOSE_SHARE = 0.1
@@ -85,25 +85,31 @@ class Samples:
 Sampled = Samples | Streamed | Online
 
 
-def gather(recording: Recording, reads: Site, writes: Site, seed: int) -> Samples | Streamed:
-    """The samples of two sites, streamed where memory is too small for them.
+def gather(
+    recording: Recording, reads: Site, writes: Site | Sequence[Site], seed: int
+) -> Samples | Streamed:
+    """The samples of a read site and its written ones, streamed where memory is too small.
+
+    Of several written sites y is the units of one after another.
 
     Maps give one per position, and sites of tokens one per token. A tenth of the episodes is kept
     back to choose the best seed on, another to score it on.
     """
-    for site in (reads, writes):
+    targets = (writes,) if isinstance(writes, Site) else tuple(writes)
+    for site in (reads, *targets):
         if str(site) not in recording.columns:
             known = [spec.name for spec in recording.header.columns if spec.kind == "site"]
             raise UnknownName.among(f"recorded site in {recording.name!r}", str(site), known)
-    check_places(recording, reads, writes)
+    for one in targets:
+        check_places(recording, reads, one)
     episode = np.asarray(recording.read("episode"))
     if len(episode) == 0:
         raise InvalidInput(f"Recording {recording.name!r} is empty. Record some steps first.")
     fitted_on, choose_on, held_out = split(np.unique(episode), seed)
-    if is_too_large(recording, reads, writes):
-        return stream(recording, reads, writes, fitted_on, choose_on, held_out, seed)
-    x, y = read_pairs(recording, reads, writes, fitted_on)
-    choose_x, choose_y = read_pairs(recording, reads, writes, choose_on) if choose_on else (x, y)
+    if is_too_large(recording, reads, targets):
+        return stream(recording, reads, targets, fitted_on, choose_on, held_out, seed)
+    x, y = read_pairs(recording, reads, targets, fitted_on)
+    choose_x, choose_y = read_pairs(recording, reads, targets, choose_on) if choose_on else (x, y)
     parts = (tuple(sorted(part)) for part in (fitted_on, choose_on, held_out))
     return Samples(x, y, choose_x, choose_y, *parts, data_seed=seed)
 
@@ -178,16 +184,17 @@ def basis_of(notes: Mapping[str, Any], recording: Recording) -> Basis:
 
 
 def read_pairs(
-    recording: Recording, reads: Site, writes: Site, episodes: set[int]
+    recording: Recording, reads: Site, writes: Sequence[Site], episodes: set[int]
 ) -> tuple[Tensor, Tensor]:
     """All (x, y) of these episodes in their order on disk."""
-    columns = [str(reads), str(writes)]
+    columns = [str(reads), *map(str, writes)]
     generator = np.random.default_rng(0)
     rows = READ_BYTES // step_bytes(recording, reads, writes) + 1
     parts = list(
         batches(recording, columns, rows, generator=generator, shuffle=None, episodes=episodes)
     )
-    x, y = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    x = np.concatenate([part[0] for part in parts])
+    y = np.concatenate([together(part[1:]) for part in parts])
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
 
 

@@ -1,12 +1,12 @@
 """Fitting on recordings that memory cannot hold: the samples are read anew in every epoch."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from policyscope.address import Site
@@ -30,7 +30,8 @@ class Streamed:
     """
 
     recording: Recording
-    columns: tuple[str, str]
+    columns: tuple[str, ...]
+    """The site that is read, then those that are written."""
     choose_x: Float[Tensor, "chosen unit"]
     choose_y: Float[Tensor, "chosen target"]
     fitted_on: tuple[int, ...]
@@ -46,9 +47,10 @@ class Streamed:
         """The pairs of one pass, shuffled without reading the recording whole."""
         generator = np.random.default_rng((self.data_seed, epoch))
         episodes = frozenset(self.fitted_on)
-        for x, y in batches(
+        for x, *written in batches(
             self.recording, self.columns, batch_size, generator=generator, episodes=episodes
         ):
+            y = together(written)
             yield torch.from_numpy(x).float(), torch.from_numpy(y).float()
 
     def sample(self, count: int) -> Pair:
@@ -56,27 +58,27 @@ class Streamed:
         return draw(self.recording, self.columns, frozenset(self.fitted_on), count, self.data_seed)
 
 
-def is_too_large(recording: Recording, reads: Site, writes: Site) -> bool:
-    """Whether all samples of two sites are more than is held in memory."""
+def is_too_large(recording: Recording, reads: Site, writes: Sequence[Site]) -> bool:
+    """Whether all samples of some sites are more than is held in memory."""
     return recording.steps * step_bytes(recording, reads, writes) > LARGEST_IN_MEMORY
 
 
-def step_bytes(recording: Recording, reads: Site, writes: Site) -> int:
-    """What one step of two sites takes as float32."""
-    return FLOAT_BYTES * sum(prod(recording.spec(str(site)).shape) for site in (reads, writes))
+def step_bytes(recording: Recording, reads: Site, writes: Sequence[Site]) -> int:
+    """What one step of some sites takes as float32."""
+    return FLOAT_BYTES * sum(prod(recording.spec(str(site)).shape) for site in (reads, *writes))
 
 
 def stream(
     recording: Recording,
     reads: Site,
-    writes: Site,
+    writes: Sequence[Site],
     fitted_on: Set[int],
     choose_on: Set[int],
     held_out: Set[int],
     seed: int,
 ) -> Streamed:
-    """The samples of two sites, to be read when they are needed."""
-    columns = (str(reads), str(writes))
+    """The samples of a read site and its written ones, to be read when they are needed."""
+    columns = (str(reads), *map(str, writes))
     places = prod(places_of(recording.spec(str(reads))))
     sample_bytes = step_bytes(recording, reads, writes) // places
     most = max(1, LARGEST_IN_MEMORY // CHOOSING_SHARE // sample_bytes)
@@ -87,17 +89,24 @@ def stream(
 
 
 def draw(
-    recording: Recording, columns: tuple[str, str], episodes: Set[int], most: int, seed: int
+    recording: Recording, columns: tuple[str, ...], episodes: Set[int], most: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """At most so many samples of these episodes, drawn at random in runs of neighbours."""
-    found: list[tuple[np.ndarray, ...]] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     size, generator = min(most, 4096), np.random.default_rng(seed)
-    for batch in batches(recording, columns, size, generator=generator, episodes=episodes):
-        found.append(batch)
-        most -= len(batch[0])
+    for x, *written in batches(recording, columns, size, generator=generator, episodes=episodes):
+        found.append((x, together(written)))
+        most -= len(x)
         if most <= 0:
             break
     kept = len(found[-1][0]) + min(most, 0)
-    found[-1] = tuple(side[:kept] for side in found[-1])
+    found[-1] = (found[-1][0][:kept], found[-1][1][:kept])
     x, y = (np.concatenate([batch[side] for batch in found]) for side in (0, 1))
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
+
+
+def together(
+    written: Sequence[Shaped[np.ndarray, "sample _"]],
+) -> Shaped[np.ndarray, "sample target"]:
+    """The units of all written sites, one site after another."""
+    return written[0] if len(written) == 1 else np.concatenate(written, axis=1)

@@ -22,6 +22,7 @@ from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_agent, open_copy
 from policyscope.dictionaries.behaviour import Behaviour
 from policyscope.dictionaries.card import Card
+from policyscope.dictionaries.cross_layer import CrossLayer
 from policyscope.dictionaries.dictionary import Dictionary, kind_of
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.file import export_source, save
@@ -319,7 +320,7 @@ class Study(Store):
         dictionary: Dictionary,
         *,
         reads: str | Site,
-        writes: str | Site,
+        writes: str | Site | Sequence[str | Site],
         name: str | None = None,
         recording: str | None = None,
         penalties: Sequence[float] = (),
@@ -331,11 +332,11 @@ class Study(Store):
     ) -> Dictionary:
         """Fits a dictionary from several seeds; keeps the one that explains other episodes best.
 
-        `behaviour` above 0 also asks for errors that do not change what the agent does, see
-        `sensitivity`. With `online` nothing recorded is used: the agent plays that many samples
-        anew for each pass. `schedule` are parts of the kind's schedule to change, as `epochs=20`.
-        With `resume` a fit that was stopped goes on where it was, and ends with the weights it
-        would have had.
+        Several `writes` are for a cross-layer transcoder. `behaviour` above 0 also asks for errors
+        that do not change what the agent does, see `sensitivity`. With `online` nothing recorded is
+        used: the agent plays that many samples anew for each pass. `schedule` are parts of the
+        kind's schedule to change, as `epochs=20`. With `resume` a fit that was stopped goes on
+        where it was, and ends with the weights it would have had.
         """
         dictionary.name = name or dictionary.name
         return self.fit_sizes(
@@ -356,7 +357,7 @@ class Study(Store):
         dictionaries: Sequence[Dictionary],
         *,
         reads: str | Site,
-        writes: str | Site,
+        writes: str | Site | Sequence[str | Site],
         recording: str | None = None,
         penalties: Sequence[float] = (),
         behaviour: float = 0.0,
@@ -371,17 +372,21 @@ class Study(Store):
         InvalidInput where two dictionaries are equally wide.
         """
         check_widths(dictionaries)
-        read, write = Site.parse(reads), Site.parse(writes)
+        read, targets = Site.parse(reads), tuple(map(Site.parse, listed(writes)))
+        write = targets[0]
         for one in dictionaries:
             one.name = check_name("dictionary", one.name or default_name(write, one))
         source = None if online else self.recording(recording)
         with self.writing("dictionary", [one.name for one in dictionaries]):
             if source is None:
                 rows = min(default_rows(online, None), most_rows(self.environment_id))
+                if len(targets) > 1:
+                    raise InvalidInput("A fit while the agent plays writes one site.")
                 sites = (read, write)
                 samples = Online(self.agent, self.maker(), sites, online or 0, rows, seed)
             else:
-                samples = gather(source, read, write, seed)
+                samples = gather(source, read, targets, seed)
+                place(dictionaries, source, targets)
             choices = fit_choices(
                 samples,
                 dictionaries,
@@ -782,6 +787,27 @@ class Study(Store):
             return None
         source = self.source_of(dictionary, None)
         return sample_states(source, AGREEMENT_STATES, agent=self.agent, seed=seed)
+
+
+def listed(sites: str | Site | Sequence[str | Site]) -> Sequence[str | Site]:
+    """One site or several as several."""
+    return [sites] if isinstance(sites, str | Site) else sites
+
+
+def place(
+    dictionaries: Sequence[Dictionary], recording: Recording, targets: Sequence[Site]
+) -> None:
+    """Tells cross-layer dictionaries their sites; InvalidInput where others have several."""
+    for one in dictionaries:
+        if isinstance(one, CrossLayer):
+            shapes = [recording.spec(str(site)).shape for site in targets]
+            one.writes_all = tuple(targets)
+            one.splits = tuple(shape[0] if len(shape) == 3 else shape[-1] for shape in shapes)
+        elif len(targets) > 1:
+            raise InvalidInput(
+                f"{kind_of(one)} writes one site, and {len(targets)} are given. "
+                "Only cross-layer writes several."
+            )
 
 
 def default_name(writes: Site, dictionary: Dictionary) -> str:

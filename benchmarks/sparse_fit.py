@@ -176,7 +176,7 @@ OTHERS = {"a plain loop": plain, "SAELens": saelens, "dictionary_learning": dict
 
 def compare_sparse(quick: bool) -> list[Comparison]:
     """Ours against each of the others, and where many features have to be revived."""
-    steps, rounds = (8, 3) if quick else (32, 5)
+    steps, rounds = (16, 3) if quick else (64, 3)
     many = Job(planted(steps * BATCH, directions=1024, active=24))
     done = []
     for against, make in OTHERS.items():
@@ -188,12 +188,6 @@ def compare_sparse(quick: bool) -> list[Comparison]:
             print(f"{against} skipped: {missing}", file=sys.stderr)
             continue
         done.append(compare(JOB, against, "samples", 6.0, ours(many), theirs, rounds))
-    # Whether there are units for it.
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        rough, loop = ours(many, bfloat16=True), plain(many)
-        done.append(
-            compare(f"{JOB}, bfloat16", "a plain loop", "samples", 6.0, rough, loop, rounds)
-        )
     few = Job(planted(steps * BATCH, directions=40, active=1), dead_after=0.1)
     done.append(
         compare(f"{JOB}, reviving", "a plain loop", "samples", 1.0, ours(few), plain(few), rounds)

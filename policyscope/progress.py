@@ -1,5 +1,9 @@
-"""Progress of long work on stderr: a bar with rate and time left, or plain lines off a terminal."""
+"""Progress of long work on stderr: a bar with rate and time left, or plain lines off a terminal.
 
+`POLICYSCOPE_PROGRESS=json` makes each line a JSON object, for a program that shows it elsewhere.
+"""
+
+import json
 import os
 import sys
 import time
@@ -13,6 +17,7 @@ from rich.console import Console
 
 SILENCE_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 5.0
+JSON_LINE_SECONDS = 0.2
 BAR_SILENCE_SECONDS = 0.3
 BAR_SECONDS = 0.1
 
@@ -94,6 +99,23 @@ class PlainProgress(Progress):
         print(f"{self.label}: {self.state()}", file=sys.stderr, flush=True)
 
 
+class JsonProgress(Progress):
+    """Prints a JSON object a few times a second: for another program."""
+
+    def show(self) -> None:
+        if self.is_due(0.0, JSON_LINE_SECONDS):
+            self.print()
+
+    def close(self) -> None:
+        self.print()
+
+    def print(self) -> None:
+        """Prints the state as one line."""
+        state = {"progress": self.label, "done": self.done, "total": self.total}
+        line = json.dumps({**state, "unit": self.unit, "note": self.note})
+        print(line, file=sys.stderr, flush=True)
+
+
 class TerminalProgress(Progress):
     """A bar drawn in place, which goes away when the work is done.
 
@@ -142,6 +164,8 @@ def kind_of_progress() -> type[Progress]:
     """How to show progress here; `NO_PROGRESS` in the environment says not at all."""
     if os.environ.get("NO_PROGRESS"):
         return Progress
+    if os.environ.get("POLICYSCOPE_PROGRESS") == "json":
+        return JsonProgress
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return TerminalProgress
     return PlainProgress

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from policyscope.agents.noise import Noise
+from policyscope.agents.noise import Noise, as_gumbel, drawn
 
 
 @dataclass(frozen=True)
@@ -116,5 +116,5 @@ def choose(logits: Float[Tensor, "row action"], noise: Noise | None) -> Int[np.n
     only where their logits truly differ (Maddison, Tarlow & Minka, arXiv 1411.0030, section 2).
     """
     if noise is not None:
-        logits = logits - torch.log(-torch.log(noise.uniform(logits.shape[-1]).to(logits.device)))
+        logits = logits + drawn(noise, logits.shape[-1], as_gumbel).to(logits.device)
     return logits.argmax(-1).cpu().numpy()

@@ -6,7 +6,7 @@ do nothing unless the forward was started by `Hooks.run`: other users of the mod
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,6 +19,15 @@ from policyscope.errors import InvalidInput, UnknownName
 Result = TypeVar("Result")
 EditFunction = Callable[[Tensor, Mapping[Site, Tensor]], Tensor]
 """Takes the activation and what was read so far in this forward; returns the new activation."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What is done at a site, known before the first forward."""
+
+    site: Site
+    edit: EditFunction | None
+    is_read: bool
 
 
 def leaves(value: Any) -> list[Tensor]:
@@ -108,15 +117,17 @@ class Hooks:
         """Reads that are cloned, because something later in the forward writes into them."""
         self._armed = False
         self._calls: dict[str, int] = {}
-        self._versions: dict[Site, int] = {}
+        self._kept: list[tuple[Site, Tensor, int]] = []
+        """What was read, not copied, and how often it had been written into by then."""
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         check_sites(module, {*self.reads, *self.edits})
 
     def __enter__(self) -> "Hooks":
         modules = dict(self.module.named_modules())
-        wanted: dict[tuple[str, Side], list[Site]] = {}
+        wanted: dict[tuple[str, Side], list[Visit]] = {}
         for site in dict.fromkeys((*self.edits, *self.reads)):
-            wanted.setdefault((site.path, site.side), []).append(site)
+            visit = Visit(site, self.edits.get(site), site in self.reads)
+            wanted.setdefault((site.path, site.side), []).append(visit)
         for path in dict.fromkeys(path for path, _ in wanted):
             module = modules[path]
             entering = wanted.get((path, "in"), [])
@@ -155,7 +166,7 @@ class Hooks:
 
     def _run_once(self, function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
         self.values.clear()
-        self._versions.clear()
+        self._kept.clear()
         self._calls.clear()
         self._armed = True
         try:
@@ -165,7 +176,7 @@ class Hooks:
         self._check_run()
         return result
 
-    def _before(self, path: str, sites: list[Site]) -> Callable[..., Any]:
+    def _before(self, path: str, visits: list[Visit]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if not self._armed:
                 return None
@@ -173,50 +184,51 @@ class Hooks:
             self._calls[path] = call + 1
             # Nearly every module is called with one tensor; taking it out is a third of the cost.
             alone = not kwargs and len(args) == 1
-            value, changed = self._visit(module, sites, call, args[0] if alone else (args, kwargs))
+            value, changed = self._visit(module, visits, call, args[0] if alone else (args, kwargs))
             if not changed:
                 return None
             return ((value,), kwargs) if alone else value
 
         return hook
 
-    def _after(self, path: str, sites: list[Site]) -> Callable[..., Any]:
+    def _after(self, path: str, visits: list[Visit]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             if not self._armed:
                 return None
-            value, changed = self._visit(module, sites, self._calls[path] - 1, output)
+            value, changed = self._visit(module, visits, self._calls[path] - 1, output)
             return value if changed else None
 
         return hook
 
     def _visit(
-        self, module: nn.Module, sites: list[Site], call: int, value: Any
+        self, module: nn.Module, visits: list[Visit], call: int, value: Any
     ) -> tuple[Any, bool]:
         changed = False
-        for site in sites:
+        for visit in visits:
+            site = visit.site
             if site.call is not None and site.call != call:
                 continue
             tensors = leaves(value)
             index = self._index(site, len(tensors))
             inside = tensors[index]
             tensor = rows_first(module, inside, index)
-            if site in self.edits:
-                edited = self.edits[site](tensor, self.values)
+            if visit.edit is not None:
+                edited = visit.edit(tensor, self.values)
                 if edited is not tensor:
                     new = as_module_has_it(module, edited, inside, index)
                     value = with_leaf(value, index, new)
                     tensor, changed = edited, True
-            if site in self.reads:
+            if visit.is_read:
                 self._keep(site, tensor)
         return value, changed
 
     def _keep(self, site: Site, tensor: Tensor) -> None:
         # Inference tensors do not count the writes into them.
-        if site in self.copied or tensor.is_inference():
+        if tensor.is_inference() or (self.copied and site in self.copied):
             tensor = tensor.clone()
+        else:
+            self._kept.append((site, tensor, tensor._version))
         self.values[site] = tensor
-        if not tensor.is_inference():
-            self._versions[site] = tensor._version
 
     @staticmethod
     def _index(site: Site, count: int) -> int:
@@ -246,4 +258,4 @@ class Hooks:
                 )
 
     def _overwritten(self) -> set[Site]:
-        return {s for s, version in self._versions.items() if self.values[s]._version != version}
+        return {site for site, tensor, version in self._kept if tensor._version != version}

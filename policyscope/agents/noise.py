@@ -101,8 +101,34 @@ def to_unit(words: UInt32[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return ((words >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
 
 
-Draw = tuple[int, int]
-"""Which draw of its step, and how many numbers it asks for."""
+Shape = Callable[[Float[Tensor, "..."]], Float[Tensor, "..."]]
+"""Gives uniform numbers another distribution, each for itself."""
+
+
+def as_uniform(uniform: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The numbers as they are."""
+    return uniform
+
+
+def as_gumbel(uniform: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Numbers of the standard Gumbel distribution: the largest of logits plus these is a sample."""
+    return -torch.log(-torch.log(uniform))
+
+
+def as_normal(uniform: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Numbers of the standard normal distribution."""
+    return torch.special.ndtri(uniform)
+
+
+def drawn(noise: Noise, count: int, shape: Shape) -> Float[Tensor, "row count"]:
+    """`count` numbers for every row in that distribution: the next draw of `noise`."""
+    if isinstance(noise, AddressedNoise):
+        return noise.draw(count, shape)
+    return shape(noise.uniform(count))
+
+
+Draw = tuple[int, int, Shape]
+"""Which draw of its step, how many numbers it asks for, and in which distribution."""
 
 
 class AddressedNoise:
@@ -149,8 +175,8 @@ class AddressedNoise:
     def _expect(self, seeds: Iterable[int]) -> None:
         self._expected = {seed: index for index, seed in enumerate(dict.fromkeys(seeds))}
         expected, steps = np.array(list(self._expected)), np.arange(self.ahead)[:, None]
-        for draw, count in self._blocks:
-            self._beginnings[draw, count] = uniform_at(self.seed, expected, steps, count, draw)
+        for draw in self._blocks:
+            self._beginnings[draw] = self._numbers(draw, expected, steps)
 
     def advance(self) -> None:
         """Goes to the next step in every row."""
@@ -175,18 +201,27 @@ class AddressedNoise:
 
     def uniform(self, count: int) -> Float[Tensor, "row count"]:
         """`count` numbers in (0, 1) for every row at its present step; each call gives others."""
-        draw = (self._draw, count)
+        return self.draw(count, as_uniform)
+
+    def draw(self, count: int, shape: Shape) -> Float[Tensor, "row count"]:
+        """As `uniform`, in another distribution, which is made ahead too."""
+        draw = (self._draw, count, shape)
         self._draw += 1
         if draw not in self._blocks:
-            shape = (self.ahead, len(self._step), count)
-            self._blocks[draw] = np.empty(shape, np.float32)
+            room = (self.ahead, len(self._step), count)
+            self._blocks[draw] = np.empty(room, np.float32)
             self._tensors[draw] = torch.from_numpy(self._blocks[draw])
             self._fill(draw)
             self._expected.clear()
         return self._tensors[draw][self.tick]
 
     def _fill(self, draw: Draw) -> None:
-        number, count = draw
         steps = self._step + np.arange(self.ahead - self.tick)[:, None]
-        numbers = uniform_at(self.seed, self._episode_seed, steps, count, number)
-        self._blocks[draw][self.tick :] = numbers
+        self._blocks[draw][self.tick :] = self._numbers(draw, self._episode_seed, steps)
+
+    def _numbers(
+        self, draw: Draw, episode_seed: Int[np.ndarray, "..."], step: Int[np.ndarray, "..."]
+    ) -> Float[np.ndarray, "... count"]:
+        number, count, shape = draw
+        uniform = uniform_at(self.seed, episode_seed, step, count, number)
+        return shape(torch.from_numpy(uniform)).numpy()

@@ -4,6 +4,7 @@ import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,24 +61,30 @@ class Normalization:
         if isinstance(self.statistics, Statistics):
             if isinstance(observation, Mapping):
                 raise InvalidInput("The statistics are of one array; the observation has parts.")
-            return self._one(observation, self.statistics)
+            return self._one(observation, "")
         if not isinstance(observation, Mapping):
             raise InvalidInput("The statistics are of parts; the observation is one array.")
-        changed = {key: self._one(observation[key], one) for key, one in self.statistics.items()}
-        return {**observation, **changed}
+        return {**observation, **{key: self._one(observation[key], key) for key in self.statistics}}
 
-    def _one(
-        self, array: Shaped[Tensor, "row ..."], statistics: Statistics
-    ) -> Float[Tensor, "row ..."]:
-        if tuple(array.shape[1:]) != statistics.shape:
+    @cached_property
+    def _scales(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The mean and the divisor of every part, the whole being called ''."""
+        whole = isinstance(self.statistics, Statistics)
+        every = {"": self.statistics} if whole else self.statistics
+        return {
+            name: (one.mean, torch.sqrt(one.variance + self.epsilon)) for name, one in every.items()
+        }
+
+    def _one(self, array: Shaped[Tensor, "row ..."], name: str) -> Float[Tensor, "row ..."]:
+        mean, divisor = self._scales[name]
+        if array.shape[1:] != mean.shape:
             raise InvalidInput(
-                f"The statistics beside the agent are of shape {list(statistics.shape)}; "
+                f"The statistics beside the agent are of shape {list(mean.shape)}; "
                 f"the observation has {list(array.shape[1:])}."
             )
         # In double precision, as where the statistics were gathered.
-        mean, variance = (part.to(array.device) for part in (statistics.mean, statistics.variance))
-        normal = (array.double() - mean) / torch.sqrt(variance + self.epsilon)
-        return normal.clamp(-self.clip, self.clip).float()
+        normal = array.double() - mean.to(array.device)
+        return normal.div_(divisor.to(array.device)).clamp_(-self.clip, self.clip).float()
 
 
 def read_vecnormalize(path: Path, *, trust: bool = False) -> Normalization | None:

@@ -59,7 +59,7 @@ def to_floats(
 
 def oriented(observation: Shaped[Tensor, "row ..."], space: Box) -> Shaped[Tensor, "row ..."]:
     """The observation in the shape of the space; images may come with their channels last."""
-    shape = tuple(observation.shape[1:])
+    shape = observation.shape[1:]
     if shape == space.shape:
         return observation
     if len(shape) == 3 and (shape[2], shape[0], shape[1]) == space.shape:

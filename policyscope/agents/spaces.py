@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Box:
     low: Float[np.ndarray, "..."] | None = field(default=None, repr=False)
     high: Float[np.ndarray, "..."] | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def is_image(self) -> bool:
         """Whether Stable-Baselines3 takes it for one: bytes from 0 to 255 on three axes."""
         if len(self.shape) != 3 or self.dtype != "uint8":

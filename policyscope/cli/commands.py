@@ -200,6 +200,17 @@ def run_score(given: Arguments) -> Said:
     return Said(found, found.to_json())
 
 
+def run_compare(given: Arguments) -> Said:
+    found = opened(given).compare_dictionaries(
+        given.dictionaries,
+        recording=given.recording,
+        episodes=given.episodes,
+        deterministic=given.deterministic,
+        seed=given.seed,
+    )
+    return Said(found, found.to_json())
+
+
 def run_sweep(given: Arguments) -> Said:
     found = opened(given).sweep(
         given.dictionary,
@@ -524,6 +535,23 @@ COMMANDS: dict[str, Command] = {
             DETERMINISTIC,
         ),
     ),
+    "compare": Command(
+        "Two or more dictionaries side by side: their scores, and what they share.",
+        run_compare,
+        (
+            STUDY,
+            flag("dictionaries", nargs="+", metavar="DICTIONARY", help="two or more by name"),
+            flag("--recording", metavar="NAME", help="which recording (default: the first one's)"),
+            flag(
+                "--episodes",
+                type=int,
+                default=50,
+                metavar="N",
+                help="episodes played for the return kept; 0 leaves it out",
+            ),
+            DETERMINISTIC,
+        ),
+    ),
     "sweep": Command(
         "Steer every feature at every strength, all at once, against a paired baseline.",
         run_sweep,
@@ -685,7 +713,7 @@ SCHEDULE = {
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="take the large products in bfloat16, which many processors do faster",
+        help="take products of matrices in bfloat16, as GPUs do much faster",
     ),
 }
 """The parts of a fit's schedule; without one of these it is as the kind has it."""

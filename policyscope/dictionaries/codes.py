@@ -11,9 +11,10 @@ the second line with the entries in the order of features. Gradients are exact: 
 has none. (Gao et al. 2024, arXiv 2406.04093, appendix D, have the same sums as kernels for GPUs.)
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,10 @@ class Reader:
         """What reads about so many of the steps, evenly from first to last."""
         return Reader(self.x[:: max(1, len(self.x) // steps)], self.encoder, self.bias)
 
+    def rounded(self) -> "Reader":
+        """The same in bfloat16."""
+        return Reader(self.x.bfloat16(), self.encoder.bfloat16(), self.bias.bfloat16())
+
     @property
     def width(self) -> int:
         """How many features there are."""
@@ -107,11 +112,6 @@ class Places:
     feature: Int[np.ndarray, " entry"]
     bounds: Int[np.ndarray, " bound"]
     width: int
-
-    @cached_property
-    def step(self) -> Int[np.ndarray, " entry"]:
-        """The step of each entry."""
-        return np.repeat(np.arange(len(self.bounds) - 1, dtype=np.int32), np.diff(self.bounds))
 
     @cached_property
     def by_feature(self) -> tuple["Places", Int[np.ndarray, " entry"]]:
@@ -143,15 +143,15 @@ class Places:
         self, left: Float[Tensor, "step unit"], right: Float[Tensor, "feature unit"]
     ) -> Float[Tensor, " entry"]:
         """For each entry the inner product of its step's row with its feature's row."""
-        # What autograd itself calls for the gradient of the weights of a bag.
-        return torch.ops.aten._embedding_bag_per_sample_weights_backward(
-            left,
-            right,
+        hear_out_torch()
+        zeros = torch.sparse_csr_tensor(
+            torch.from_numpy(self.bounds),
             torch.from_numpy(self.feature),
-            torch.from_numpy(self.bounds[:-1]),
-            torch.from_numpy(self.step),
-            0,
+            left.new_zeros(len(self.feature)),
+            (len(left), self.width),
+            check_invariants=False,
         )
+        return torch.sparse.sampled_addmm(zeros, left, right.T, beta=0.0).values()
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +190,14 @@ def least_positive(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     if values.numel() == 0:
         return values.new_tensor(torch.inf)
     return torch.where(values > 0, values, torch.inf).min()
+
+
+@cache
+def hear_out_torch() -> None:
+    """Torch says once that its sparse matrices are in beta; nobody here can act on that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.zeros(1, 1).to_sparse_csr()
 
 
 class Reading(torch.autograd.Function):

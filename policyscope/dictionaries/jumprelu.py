@@ -29,7 +29,7 @@ from policyscope.dictionaries.threshold import PART, bound_of
 from policyscope.dictionaries.topk import check_k
 from policyscope.errors import InvalidInput
 
-SPEED = 3.0
+SPEED = 1.0
 # How far below the strongest reading of a dead feature its threshold is put.
 BELOW = 0.99
 

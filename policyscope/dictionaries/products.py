@@ -33,6 +33,12 @@ def fast_products() -> Iterator[None]:
 
 
 @cache
+def has_bfloat16_units() -> bool:
+    """Whether products in bfloat16 are faster on this CPU than in float32."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+@cache
 def is_exact() -> bool:
     """Whether oneDNN keeps full float32 on this machine, by the units it has and by trial."""
     if SETTING is None or torch.cpu._is_amx_tile_supported():

@@ -39,10 +39,10 @@ class Schedule:
     dead_after: float = 0.05
     """Share of the run for which a feature is silent before it counts as dead and is revived."""
     bfloat16: bool = False
-    """Whether the large products are taken in bfloat16, which many processors do much faster.
+    """Whether products of matrices are taken in bfloat16, which GPUs do several times as fast.
 
-    Weights, codes and sums stay float32. Which features are active is then decided from readings
-    of three digits.
+    Weights and their gradients stay float32, codes and errors have three digits. A CPU that lists
+    what is active gains nothing: it looks in bfloat16 anyway and decides in float32.
     """
     seeds: int = 8
     """Starts to try; the best is kept, and the others say how far to trust it."""

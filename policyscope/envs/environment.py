@@ -82,6 +82,8 @@ def parts_of(observation: Any) -> Observation:
 
     A part's name is its path, as `camera.left` or `0.position`.
     """
+    if isinstance(observation, np.ndarray):
+        return observation
     if isinstance(observation, Mapping):
         nested = {str(key): value for key, value in observation.items()}
     elif isinstance(observation, tuple):

@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
+from gymnasium.wrappers import PassiveEnvChecker
 
 from policyscope.envs.environment import Environment
 from policyscope.envs.metrics.mujoco import joint_readings
@@ -381,10 +382,11 @@ def finite(name: str, value: Any) -> float:
 
 
 def layers(env: gymnasium.Env[Any, Any]) -> list[Any]:
-    """The wrappers, the outermost first."""
+    """The wrappers, the outermost first, without the checker that only one row has."""
     found: list[Any] = []
     while isinstance(env, gymnasium.Wrapper):
-        found.append(env)
+        if not isinstance(env, PassiveEnvChecker):
+            found.append(env)
         env = env.env
     return found
 

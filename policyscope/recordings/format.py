@@ -24,6 +24,8 @@ HEADER_FILE = "recording.json"
 SHARD_FOLDER = "shards"
 SHARD_SUFFIX = ".safetensors"
 TEMPORARY_SUFFIX = ".tmp"
+PIECE_BYTES = 1 << 18
+"""Written at once: a system takes longer over one large piece than over the same in small ones."""
 
 Kind = Literal["observation", "action", "output", "reward", "flag", "site", "metric"]
 
@@ -155,7 +157,7 @@ def write_whole(path: Path, parts: Sequence[bytes | memoryview], kept: str) -> N
             for part in parts:
                 left = memoryview(part)
                 while left:
-                    left = left[file.write(left) :]
+                    left = left[file.write(left[:PIECE_BYTES]) :]
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -29,6 +29,9 @@ class Buffers:
             for name, array in self.columns.items()
             if array.dtype != np.bool_
         }
+        self._singles = {
+            name: array for name, array in self.columns.items() if array.dtype == np.float32
+        }
         self.episode = np.empty((steps, rows), np.int32)
         self.step = np.empty((steps, rows), np.int32)
         self.filled = 0
@@ -39,7 +42,12 @@ class Buffers:
 
     def put_tensor(self, name: str, values: Shaped[Tensor, "row ..."]) -> None:
         """Keeps a tensor as this step's part of a column, converting to the column's type."""
-        self._tensors[name][self.filled].copy_(values)
+        column = self._singles.get(name)
+        if column is not None and values.dtype is torch.float32:
+            # For the few numbers of a step, numpy takes half as long as torch.
+            column[self.filled] = values.numpy(force=True)
+        else:
+            self._tensors[name][self.filled].copy_(values)
 
     def block(self, ended: list[Episode]) -> Block:
         """What was filled so far."""

@@ -26,11 +26,16 @@ def observed(observation: Observation) -> dict[str, Shaped[np.ndarray, "row ..."
 def as_tensors(observation: Observation, device: torch.device) -> Seen:
     """The observation as the agent takes it."""
     if isinstance(observation, dict):
-        return {
-            part: torch.from_numpy(np.ascontiguousarray(values)).to(device)
-            for part, values in observation.items()
-        }
-    return torch.from_numpy(np.ascontiguousarray(observation)).to(device)
+        return {part: as_tensor(values, device) for part, values in observation.items()}
+    return as_tensor(observation, device)
+
+
+def as_tensor(
+    values: Shaped[np.ndarray, "row ..."], device: torch.device
+) -> Shaped[Tensor, "row ..."]:
+    """The array on `device`; on the processor it is the array's own memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor if device.type == "cpu" else tensor.to(device)
 
 
 def from_columns(columns: Mapping[str, Shaped[np.ndarray, "row ..."]]) -> Seen:

@@ -40,7 +40,11 @@ MAX_ROWS = 256
 STEPS_PER_ROW = 1000
 """Fewer rows than steps / 1000, so that long episodes are seen to their end and not only begun."""
 SHARD_ROWS = 16_384
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 8 * 2**20
+"""What a block weighs if it can: it is filled, sorted and written faster where caches hold it."""
+FEW_SAMPLES = 1024
+MOST_BYTES = 64 * 2**20
+"""What a block of few samples may weigh where each is large, so that shards do not become many."""
 
 KINDS: dict[str, Kind] = {
     "observation": "observation",
@@ -197,8 +201,8 @@ def check_sizes(
             f"Recording {steps:,} steps of {per_step:,} bytes needs {needed / 1e9:.1f} GB; "
             f"{place} has {free / 1e9:.1f} GB left. Record fewer steps or sites, or float16."
         )
-    block_rows = min(SHARD_ROWS, BLOCK_BYTES // per_step)
-    return max(1, min(2048, block_rows // environment.rows))
+    samples = max(BLOCK_BYTES // per_step, min(FEW_SAMPLES, MOST_BYTES // per_step))
+    return max(1, min(2048, min(SHARD_ROWS, samples) // environment.rows))
 
 
 def remaining_work(

@@ -152,7 +152,7 @@ class Loop:
     def play(self) -> Iterator[Block]:
         """Plays until no row has work left."""
         pair = self._allocate()
-        while self.rows.active.any() and self.left > 0:
+        while self.rows.working and self.left > 0:
             buffers, ended = pair[0], []
             buffers.filled = 0
             try:
@@ -206,12 +206,11 @@ class Loop:
         """Counts this step's samples; those beyond the last one asked for are not samples."""
         if self.left == float("inf"):
             return
-        active = self.rows.active
-        count = int(np.count_nonzero(active))
-        if count > self.left:
-            self._unsampled = np.flatnonzero(active)[int(self.left) :]
+        working = self.rows.working
+        if working > self.left:
+            self._unsampled = np.flatnonzero(self.rows.active)[int(self.left) :]
             buffers.episode[buffers.filled, self._unsampled] = IDLE
-        self.left = max(self.left - count, 0)
+        self.left = max(self.left - working, 0)
 
     def _end(self, over: np.ndarray, transition: Transition, ended: list[Episode]) -> None:
         for row in over[self.rows.active[over]]:
@@ -319,8 +318,8 @@ class Loop:
 
     def _is_sparse(self) -> bool:
         """Whether so few rows have work left that the others are worth dropping now."""
-        working = int(np.count_nonzero(self.rows.active))
-        return working <= (SPARSE * self.environment.rows if self.can_compact else 0)
+        few = SPARSE * self.environment.rows if self.can_compact else 0
+        return self.rows.working <= few
 
     def _compacted(self) -> list[Buffers] | None:
         """Buffers for the rows that have work left, once they are few."""

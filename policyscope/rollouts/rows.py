@@ -49,6 +49,8 @@ class Rows:
         for row, start in enumerate(starts):
             if start is not None:
                 self._give(row, start.job)
+        self.working = int(np.count_nonzero(self.active))
+        """How many rows are playing an episode."""
 
     @property
     def active(self) -> Bool[np.ndarray, " row"]:
@@ -59,7 +61,7 @@ class Rows:
         """Counts one step in every row, and returns the rows whose episode it ended."""
         self.step += 1
         self.total_reward += transition.reward
-        return np.flatnonzero(transition.terminated | transition.truncated)
+        return (transition.terminated | transition.truncated).nonzero()[0]
 
     def end(self, row: int, environment: Environment, transition: Transition) -> Episode | None:
         """The facts of the episode that ended in `row`, which then takes its next job, if any."""
@@ -85,6 +87,7 @@ class Rows:
             if job is None:
                 self.episode[row] = IDLE
                 self.step[row] = 0
+                self.working -= 1
             else:
                 self._give(row, job)
         return ended
@@ -98,6 +101,7 @@ class Rows:
         """Forgets all rows but these."""
         for name in ("episode", "step", "seed", "condition", "total_reward"):
             setattr(self, name, getattr(self, name)[rows])
+        self.working = int(np.count_nonzero(self.active))
 
     def _give(self, row: int, job: Job) -> None:
         self.episode[row] = job.episode

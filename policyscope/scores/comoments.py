@@ -2,18 +2,24 @@
 
 import numpy as np
 from jaxtyping import Float
+from scipy.sparse import csr_array
 
 from policyscope.errors import NotEnoughData
 from policyscope.statistics.variance import Variance
 
 # Rows per matrix product: products in float32 are fast, sums of many of them belong in float64.
 ROWS_AT_ONCE = 1024
+# Products of sparse matrices cost little, so that adding them up is what costs.
+SPARSE_ROWS_AT_ONCE = 16_384
+SPARSE = 0.1
+"""The share of entries that are not zero below which only those are multiplied."""
 
 
 class CoMoments:
     """Fold: covariance of every column of `left` with every column of `right`.
 
-    Each product runs at the precision of the data, about its own mean; sums are in float64.
+    Each product runs at the precision of the data, about its own mean; sums are in float64. Where
+    `left` is sparse, as codes are, only what is not zero is multiplied, in float64.
     """
 
     def __init__(self) -> None:
@@ -25,15 +31,29 @@ class CoMoments:
         self, left: Float[np.ndarray, "step column"], right: Float[np.ndarray, "step other"]
     ) -> None:
         """Takes steps in; NotFinite when a value is NaN or Inf."""
-        for start in range(0, len(left), ROWS_AT_ONCE):
-            ours, theirs = left[start : start + ROWS_AT_ONCE], right[start : start + ROWS_AT_ONCE]
+        size = SPARSE_ROWS_AT_ONCE if is_sparse(left) else ROWS_AT_ONCE
+        for start in range(0, len(left), size):
+            ours, theirs = left[start : start + size], right[start : start + size]
             part = CoMoments()
             part.left.update(ours)
             part.right.update(theirs)
-            ours = ours - part.left.mean.astype(ours.dtype)
-            theirs = theirs - part.right.mean.astype(theirs.dtype)
-            part._joint = (ours.T @ theirs).astype(np.float64)
+            part._joint = part._products(ours, theirs)
             self.merge(part)
+
+    def _products(
+        self, left: Float[np.ndarray, "step column"], right: Float[np.ndarray, "step other"]
+    ) -> Float[np.ndarray, "column other"]:
+        """The summed products of what both are apart from their means."""
+        if not is_sparse(left):
+            ours = left - self.left.mean.astype(left.dtype)
+            theirs = right - self.right.mean.astype(right.dtype)
+            return (ours.T @ theirs).astype(np.float64)
+        entries = csr_array(left).astype(np.float64)
+        if is_sparse(right):
+            raw = (entries.T @ csr_array(right).astype(np.float64)).toarray()
+            return raw - len(left) * np.outer(self.left.mean, self.right.mean)
+        # One side about its mean is enough: the mean of the other then adds up to nothing.
+        return entries.T @ (right - self.right.mean)
 
     def merge(self, other: "CoMoments") -> None:
         """Takes in everything `other` has seen."""
@@ -55,3 +75,8 @@ class CoMoments:
         if self.left.count == 0:
             raise NotEnoughData("No steps were given; a covariance needs at least one.")
         return self._joint / self.left.count
+
+
+def is_sparse(values: Float[np.ndarray, "step column"]) -> bool:
+    """Whether nearly all entries are zero."""
+    return bool(np.count_nonzero(values) <= SPARSE * values.size)

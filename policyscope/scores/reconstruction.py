@@ -154,6 +154,11 @@ class KeepTopFeatures:
         self._codes.update(codes, codes)
         self._target.update(codes, target)
 
+    @property
+    def codes(self) -> CoMoments:
+        """The covariance of the codes, which tells what features repeat each other as well."""
+        return self._codes
+
     def merge(self, other: "KeepTopFeatures") -> None:
         """Takes in everything `other` has seen; both must be of the same dictionary."""
         if not (

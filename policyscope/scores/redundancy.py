@@ -40,12 +40,15 @@ class CodeCorrelation:
 
     def result(self) -> Float[np.ndarray, "feature other"]:
         """The correlations; 0 where a feature is constant, as dead ones are."""
-        covariance = self._sums.result()
-        ours, theirs = np.sqrt(self._sums.left.result()), np.sqrt(self._sums.right.result())
-        scale = np.outer(ours, theirs)
-        return np.clip(
-            np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0), -1, 1
-        )
+        return correlation_of(self._sums)
+
+
+def correlation_of(moments: CoMoments) -> Float[np.ndarray, "feature other"]:
+    """Pearson r of every column of one side with every one of the other; 0 for constant ones."""
+    ours, theirs = np.sqrt(moments.left.result()), np.sqrt(moments.right.result())
+    scale = np.outer(ours, theirs)
+    covariance = moments.result()
+    return np.clip(np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0), -1, 1)
 
 
 @dataclass(frozen=True)

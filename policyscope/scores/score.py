@@ -1,42 +1,34 @@
 """All scores of one dictionary: what it explains, how sparsely, and what the agent keeps of it."""
 
 import math
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from policyscope.agents.agent import Agent
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.document import strict
 from policyscope.envs.environment import Environment
-from policyscope.envs.event import Event, events_of
 from policyscope.errors import NotEnoughData
-from policyscope.interventions.code import by_position
-from policyscope.interventions.target import reads_of, writes_of
-from policyscope.progress import track
 from policyscope.recordings.recording import Recording
-from policyscope.rollouts.observation import sample_states
-from policyscope.scores.clinearity import Clinearity, clinearity
+from policyscope.rollouts.states import sample_states
+from policyscope.scores.causes import CausalShare, causal_share
+from policyscope.scores.clinearity import Clinearity
+from policyscope.scores.density import Density
+from policyscope.scores.description import Description, description
 from policyscope.scores.fidelity import Agreement, ReturnKept, agreement, return_kept
-from policyscope.scores.reconstruction import (
-    KeepTopFeatures,
-    Reconstruction,
-    ReconstructionScore,
-    TopFeatures,
-)
-from policyscope.scores.redundancy import CodeCorrelation, Duplicate, duplicates
+from policyscope.scores.gathered import gather
+from policyscope.scores.monosemanticity import Monosemanticity
+from policyscope.scores.reconstruction import ReconstructionScore, TopFeatures
+from policyscope.scores.redundancy import Duplicate
+from policyscope.statistics.estimate import Estimate
 from policyscope.table import Column, Shown, Table
 
 AGREEMENT_STATES = 8192
-EVENT_STEPS = 100_000
-GREEDY_WIDTH = 512
-"""Above this the top-K curve and the duplicates, which cost features² per step, are left out."""
 UNKNOWN_EPISODES = "whether the fit saw them is not known"
+
+Row = tuple[str, str, str]
+"""A score, its value and what it means, as text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +52,7 @@ class EventScore:
             "episodes": found.held_out_episodes,
         }
 
-    def row(self) -> tuple[str, str, str]:
+    def row(self) -> Row:
         """The entry of the table of scores."""
         found, best = self.clinearity, self.clinearity.best
         accuracy, low, high = (v[best] for v in (found.balanced_accuracy, found.low, found.high))
@@ -91,6 +83,18 @@ class Score(Shown):
     """Pairs of features that say the same; None where the dictionary is too wide to look."""
     stability: float = math.nan
     """How well other seeds of the fit find its directions, mean |cosine|; NaN if not known."""
+    unexplained: Estimate | None = None
+    """The unexplained variance with its interval over episodes."""
+    monosemanticity: Monosemanticity | None = None
+    description: Description | None = None
+    causes: CausalShare | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Why there is no monosemanticity, description or causal share, where there is none."""
+
+    @property
+    def density(self) -> Density:
+        """How often its features fire."""
+        return Density(self.reconstruction.density)
 
     @property
     def duplicate_share(self) -> float:
@@ -117,17 +121,27 @@ class Score(Shown):
 
     def table(self) -> Table:
         """One row per score."""
-        r = self.reconstruction
-        rows: list[tuple[str, str, str]] = [
-            ("unexplained variance", f"{r.unexplained:.4f}", "0 best, 1 no better than the mean"),
+        rows = [*self.rows_of_codes(), *self.rows_of_behaviour(), *self.rows_of_meaning()]
+        columns = tuple(Column(name, side="left") for name in ("score", "value", ""))
+        note = f"On {self.episodes} episodes: {self.basis}. In brackets 95 % intervals over them."
+        return Table(f"Scores of {self.dictionary}", columns, tuple(rows), note)
+
+    def rows_of_codes(self) -> list[Row]:
+        """What the reconstruction explains, and how the codes are spread."""
+        r, density = self.reconstruction, self.density
+        known = self.unexplained
+        said = f"{r.unexplained:.4f}" if known is None else known.write(".4f")
+        rows = [
+            ("unexplained variance", said, "0 best, 1 no better than the mean"),
             ("L0", f"{r.l0:.2f}", "features active per step"),
             ("density", f"{r.density.mean():.1%}", "mean share of steps in which a feature fires"),
             ("dead", f"{r.dead:.0%}", "features that never fire"),
+            ("dense", f"{density.dense:.0%}", "features that fire in more than half the steps"),
         ]
         if self.duplicates is not None:
-            said = ", ".join(f"#{p.first} as #{p.second}" for p in self.duplicates[:4])
+            named = ", ".join(f"#{p.first} as #{p.second}" for p in self.duplicates[:4])
             more = " …" if len(self.duplicates) > 4 else ""
-            what = f"{said}{more}" or "living features that say what another says"
+            what = f"{named}{more}" or "living features that say what another says"
             rows.append(("duplicates", percent(self.duplicate_share), what))
         if not math.isnan(self.stability):
             rows.append(("stability", f"{self.stability:.2f}", "mean |cosine| in other seeds"))
@@ -135,36 +149,66 @@ class Score(Shown):
             shown = [n for n in (1, 2, 4, 8, 16) if n < len(self.top_features.unexplained)]
             text = "  ".join(f"{n}: {self.top_features.unexplained[n]:.3f}" for n in shown)
             rows.append(("unexplained by top-K", text, "others kept at their mean"))
+        return rows
+
+    def rows_of_behaviour(self) -> list[Row]:
+        """What the agent keeps doing when it thinks in the dictionary's words only."""
+        rows: list[Row] = []
         if self.agreement is not None:
             a = self.agreement
-            states = f"{a.states:,} recorded states"
+            states = f"{a.states:,} states of {a.episodes} episodes"
             if math.isnan(a.distance):
-                rows.append(("action agreement", percent(a.actions), states))
+                said = percent(a.actions) if a.same is None else a.same.write(".1%")
+                rows.append(("action agreement", said, states))
             else:
                 rows.append(("action distance", f"{a.distance:.3f}", f"of their std, {states}"))
             if not math.isnan(a.kl):
                 rows.append(("KL of the policy", f"{a.kl:.4f}", "nats, mean over those states"))
+            for part, what in (("action", "what the choice rests on"), ("value", "the value")):
+                if part in a.unexplained:
+                    said = a.unexplained[part].write(".4f")
+                    rows.append((f"{part} unexplained", said, f"of the variance of {what}"))
         if self.return_kept is not None:
             k = self.return_kept
             returns = f"untouched {k.untouched:.1f}, spliced {k.spliced:.1f}"
             note = f"{returns}, ablated {k.ablated:.1f}; {k.episodes} paired episodes"
             note += f"; {k.reason}" if k.reason else ""
             rows.append(("return kept", str(k), note))
-        rows.extend(event.row() for event in self.events)
-        columns = tuple(Column(name, side="left") for name in ("score", "value", ""))
-        note = f"On {self.episodes} episodes: {self.basis}."
-        return Table(f"Scores of {self.dictionary}", columns, tuple(rows), note)
+        return rows
+
+    def rows_of_meaning(self) -> list[Row]:
+        """What the features stand for, and whether it matters."""
+        rows = [event.row() for event in self.events]
+        m, d, c = self.monosemanticity, self.description, self.causes
+        if m is not None:
+            said = f"{m.median_of_features:.3f}, units {m.median_of_units:.3f}"
+            more = f"difference {m.difference.write('+.3f')}; one metric's AUROC, median"
+            rows.append(("monosemanticity", said, more))
+        if d is not None and len(d.auroc):
+            what = f"median AUROC of rules; {d.clear:.0%} of {len(d.auroc)} reach 0.9"
+            rows.append(("description", f"{d.median:.2f}", what))
+        if c is not None:
+            what = f"{len(c.confirmed)} of {len(c.tested)} features change the return, confirmed"
+            rows.append(("causal share", percent(c.share), c.reason or what))
+        for name, reason in self.missing.items():
+            rows.append((name, "–", reason))
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """The document of `score --json`."""
         r, k, a = self.reconstruction, self.return_kept, self.agreement
+        m, d, c = self.monosemanticity, self.description, self.causes
+        parts = {} if a is None else a.unexplained
         return {
             "dictionary": self.dictionary,
             "unexplained": r.unexplained,
+            **bounds("unexplained", self.unexplained),
             "l0": r.l0,
             "dead": r.dead,
+            "dense": self.density.dense,
             "density": float(r.density.mean()),
             "density_per_feature": r.density.tolist(),
+            "density_histogram": self.density.to_json(),
             "unexplained_by_top_features": None
             if self.top_features is None
             else self.top_features.unexplained.tolist(),
@@ -182,10 +226,21 @@ class Score(Shown):
                 "reason": k.reason,
             },
             "action_agreement": None if a is None else strict(a.actions),
+            **bounds("action_agreement", None if a is None else a.same),
             "action_distance": None if a is None else strict(a.distance),
             "kl": None if a is None else strict(a.kl),
+            **{
+                key: value
+                for part in ("value", "action")
+                for key, value in estimated(f"{part}_unexplained", parts.get(part)).items()
+            },
             "states": None if a is None else a.states,
+            "state_episodes": None if a is None else a.episodes,
             "clinearity": {event.event: event.to_json() for event in self.events},
+            "monosemanticity": None if m is None else m.to_json(),
+            "description": None if d is None else d.to_json(),
+            "causal_share": None if c is None else c.to_json(),
+            "missing": dict(self.missing),
             "episodes": self.episodes,
             "held_out": self.is_held_out,
             "basis": self.basis,
@@ -195,6 +250,35 @@ class Score(Shown):
             if self.duplicates is None
             else [vars(pair) for pair in self.duplicates],
         }
+
+    def joined(
+        self, features: Mapping[str, Any] | None, sweep: Mapping[str, Any] | None
+    ) -> "Score":
+        """The score with what the documents of `features` and `sweep` add, or why they do not."""
+        found = None if features is None else description(features)
+        missing = dict(self.missing)
+        if features is None:
+            missing["description"] = "nobody has looked at the features yet: policyscope features"
+        elif found is None:
+            missing["description"] = "no metric, or too few episodes, to make rules of"
+        if sweep is None:
+            missing["causal share"] = "the features were not steered yet: policyscope sweep"
+        causes = None if sweep is None else causal_share(sweep)
+        return replace(self, description=found, causes=causes, missing=missing)
+
+
+def estimated(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    """An estimate as entries of a document, null where there is none."""
+    value = None if estimate is None else strict(estimate.value)
+    return {name: value, **bounds(name, estimate)}
+
+
+def bounds(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    """The interval of the entry `name`, null where there is none."""
+    return {
+        f"{name}_low": None if estimate is None else strict(estimate.low),
+        f"{name}_high": None if estimate is None else strict(estimate.high),
+    }
 
 
 def percent(value: float) -> str:
@@ -230,134 +314,27 @@ def score(
             deterministic=deterministic,
             seed=seed,
         )
+    missing: dict[str, str] = {}
+    try:
+        meaning = found.monosemanticity()
+    except NotEnoughData as error:
+        meaning, missing["monosemanticity"] = None, str(error)
     return Score(
         dictionary=dictionary.name,
         reconstruction=found.reconstruction.result(),
-        top_features=None if found.top is None else found.top.result(),
+        top_features=found.top_features(),
         agreement=agreement(
             agent,
             dictionary,
-            sample_states(recording, AGREEMENT_STATES, seed=seed, episodes=held_out),
+            sample_states(recording, AGREEMENT_STATES, agent=agent, seed=seed, episodes=held_out),
         ),
         return_kept=kept,
-        events=found.event_scores(),
+        events=tuple(EventScore(*pair) for pair in found.clinearities().items()),
         episodes=len(found.episodes),
         is_held_out=held_out is not None,
         basis=UNKNOWN_EPISODES if held_out is None else "those given as held out of the fit",
         duplicates=found.duplicates(),
+        unexplained=found.unexplained.result(),
+        monosemanticity=meaning,
+        missing=missing,
     )
-
-
-class Gathered:
-    """What one pass over a recording collects for the scores."""
-
-    def __init__(self, dictionary: Dictionary, events: Sequence[Event]) -> None:
-        self.dictionary = dictionary
-        self.events = tuple(events)
-        self.needed = sorted({name for event in events for name in event.needs})
-        self.reconstruction = Reconstruction()
-        is_narrow = len(dictionary) <= GREEDY_WIDTH
-        self.top = top_features_of(dictionary) if is_narrow else None
-        self.correlation = CodeCorrelation() if is_narrow else None
-        self.episodes: set[int] = set()
-        self._total = np.zeros(())
-        self._count = 0
-        self._codes: list[np.ndarray] = []
-        self._metrics: list[np.ndarray] = []
-        self._episode: list[np.ndarray] = []
-
-    def update(
-        self,
-        x: Float[np.ndarray, "step ..."],
-        y: Float[np.ndarray, "step ..."],
-        episode: Int[np.ndarray, " step"],
-        metrics: Sequence[Float[np.ndarray, " step"]],
-    ) -> None:
-        """Takes steps in; `metrics` are those that the events need."""
-        codes, target, reconstruction = decomposed(self.dictionary, x, y)
-        self.reconstruction.update(target, reconstruction, codes)
-        if self.top is not None:
-            self.top.update(codes, target)
-        if self.correlation is not None:
-            self.correlation.update(codes, codes)
-        self._total = self._total + y.astype(np.float64).sum(0)
-        self._count += len(y)
-        self.episodes.update(np.unique(episode).tolist())
-        # A map has one code per position, an event one answer per step.
-        is_wanted = sum(map(len, self._episode)) < EVENT_STEPS and len(codes) == len(episode)
-        if self.events and is_wanted:
-            self._codes.append(codes)
-            self._episode.append(episode)
-            self._metrics.append(np.stack(metrics, axis=1))
-
-    @property
-    def target_mean(self) -> Float[Tensor, "..."]:
-        """The mean activation that the dictionary writes."""
-        return torch.from_numpy((self._total / self._count).astype(np.float32))
-
-    def duplicates(self) -> tuple[Duplicate, ...] | None:
-        """Pairs of features that say the same, strongest first; None where there are too many."""
-        if self.correlation is None:
-            return None
-        with torch.no_grad():
-            directions = self.dictionary.directions().numpy()
-        return duplicates(self.correlation.result(), directions)
-
-    def event_scores(self) -> tuple[EventScore, ...]:
-        """Clinearity of every event that occurs often enough to be scored."""
-        if not self._codes:
-            return ()
-        columns = dict(zip(self.needed, np.concatenate(self._metrics).T, strict=True))
-        codes, episode = np.concatenate(self._codes), np.concatenate(self._episode)
-        scores: list[EventScore] = []
-        for event in self.events:
-            try:
-                found = clinearity(codes, event.happens(columns), episode)
-            except NotEnoughData:
-                continue
-            scores.append(EventScore(event.name, found))
-        return tuple(scores)
-
-
-def gather(recording: Recording, dictionary: Dictionary, held_out: Set[int] | None) -> Gathered:
-    """One pass over the `held_out` episodes (all, where None), shard by shard."""
-    environment = str(recording.header.environment.get("id", ""))
-    metrics = [spec.name for spec in recording.header.columns if spec.kind == "metric"]
-    found = Gathered(dictionary, events_of(environment, metrics))
-    columns = (str(reads_of(dictionary)), str(writes_of(dictionary)), "episode")
-    with track(f"Scoring {dictionary.name}", recording.steps, "steps") as progress:
-        for parts in recording.iterate(*columns, *found.needed):
-            progress.advance(len(parts[2]))
-            if held_out is not None:
-                wanted = np.isin(parts[2], list(held_out))
-                parts = tuple(part[wanted] for part in parts)
-            if len(parts[2]):
-                x, y, episode, *needed = parts
-                found.update(x, y, episode, needed)
-    if not found.episodes:
-        raise NotEnoughData(
-            f"None of the held-out episodes are in recording {recording.name!r}. "
-            "Fit the dictionary again on this recording."
-            if held_out
-            else f"Recording {recording.name!r} is empty. Record some steps first."
-        )
-    return found
-
-
-def top_features_of(dictionary: Dictionary) -> KeepTopFeatures:
-    """The fold of the top-K curve for this dictionary."""
-    with torch.no_grad():
-        bias = dictionary.decode(torch.zeros(len(dictionary))).numpy()
-        return KeepTopFeatures(dictionary.directions().numpy(), bias)
-
-
-def decomposed(
-    dictionary: Dictionary, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes, target and reconstruction, one sample per step, or per position of a map."""
-    with torch.no_grad():
-        read, target = (by_position(torch.from_numpy(np.array(v, np.float32))) for v in (x, y))
-        codes = dictionary.encode(read)
-        reconstruction = dictionary.decode(codes)
-    flat = [part.reshape(-1, part.shape[-1]).numpy() for part in (codes, target, reconstruction)]
-    return flat[0], flat[1], flat[2]

@@ -52,6 +52,7 @@ from policyscope.rollouts.seeds import episode_seeds
 from policyscope.rollouts.sensitivity import sensitivity
 from policyscope.rollouts.states import States, sample_states
 from policyscope.scores.score import Score, score
+from policyscope.scores.side_by_side import SideBySide, compare_dictionaries
 from policyscope.studies.fitting import (
     Choice,
     Fits,
@@ -571,6 +572,33 @@ class Study(Store):
             )
             keep(found.to_json())
         return found
+
+    def compare_dictionaries(
+        self,
+        dictionaries: Sequence[str | Dictionary],
+        *,
+        recording: str | None = None,
+        episodes: int = 50,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> SideBySide:
+        """Scores two or more dictionaries on one recording, and matches their features."""
+        fitted = [self.dictionary(one) for one in dictionaries]
+        names = [one.name for one in fitted]
+        if len(set(names)) < 2:
+            raise InvalidInput(f"Two or more different dictionaries can be compared; got {names}.")
+        source = self.source_of(fitted[0], recording)
+        scores = [
+            self.score(
+                one,
+                recording=source.name,
+                episodes=episodes,
+                deterministic=deterministic,
+                seed=seed,
+            )
+            for one in fitted
+        ]
+        return compare_dictionaries(scores, fitted, source)
 
     def evaluate(
         self, *, episodes: int = 100, deterministic: bool = False, seed: int = 0

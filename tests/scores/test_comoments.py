@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from policyscope.errors import NotEnoughData
-from policyscope.scores.comoments import CoMoments
+from policyscope.scores.comoments import CoMoments, is_sparse
 from policyscope.testing.folds import FoldLaws
 
 
@@ -32,6 +32,36 @@ def test_float32_data_far_from_zero_keep_their_digits():
     fold.update(left, left)
     expected = np.cov(left.astype(np.float64).T, bias=True)
     np.testing.assert_allclose(fold.result(), expected, atol=1e-4)
+
+
+def sparse(steps, columns, seed):
+    generator = np.random.default_rng(seed)
+    values = generator.exponential(3, size=(steps, columns))
+    return np.where(generator.random(values.shape) < 0.04, values, 0).astype(np.float32)
+
+
+class TestSparseCoMoments(FoldLaws):
+    def make(self):
+        return CoMoments()
+
+    def batch(self, generator, steps):
+        left = sparse(steps, 40, generator.integers(1000))
+        return left, left[:, ::-1].copy()
+
+
+@pytest.mark.parametrize("is_right_sparse", [True, False])
+def test_of_sparse_columns_it_is_the_same(is_right_sparse, monkeypatch):
+    left = sparse(3000, 30, seed=0)
+    noise = np.random.default_rng(1).normal(200, 1, size=(3000, 4)).astype(np.float32)
+    right = sparse(3000, 30, seed=0)[:, ::-1].copy() if is_right_sparse else noise + left[:, :4]
+    assert is_sparse(left)
+    fold, dense = CoMoments(), CoMoments()
+    fold.update(left, right)
+    expected = np.cov(left.astype(float).T, right.astype(float).T, bias=True)[:30, 30:]
+    np.testing.assert_allclose(fold.result(), expected, atol=1e-6)
+    monkeypatch.setattr("policyscope.scores.comoments.SPARSE", -1.0)
+    dense.update(left, right)
+    np.testing.assert_allclose(fold.result(), dense.result(), atol=2e-3)
 
 
 def test_no_steps_are_not_enough():

@@ -8,8 +8,9 @@ import torch
 
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.agent import Acted
+from policyscope.agents.recurrent_state import RecurrentState
 from policyscope.dictionaries.relu import ReLU
-from policyscope.rollouts.observation import States
+from policyscope.rollouts.states import States
 from policyscope.scores import fidelity
 from policyscope.scores.fidelity import (
     ReturnKept,
@@ -25,6 +26,7 @@ from policyscope.testing.planted import (
     paying_agent,
     perfect_dictionary,
     silent_dictionary,
+    summing_agent,
     unit_features,
 )
 
@@ -112,6 +114,28 @@ def test_agreement_is_unknown_without_states_and_kl_without_logits() -> None:
     assert np.isnan(found.kl)
 
 
+def test_the_value_and_the_preferences_are_explained_apart() -> None:
+    """The first hidden unit moves both action values alike, the second sets them apart."""
+    hidden = (np.eye(2).tolist(), [4.0, 4.0])
+    agent = TorchAgent(layered(hidden, ([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0])), head="values")
+    generator = torch.Generator().manual_seed(0)
+    states = States(torch.rand(400, 2, generator=generator), np.arange(400) // 20)
+    half = unit_features(2)
+    with torch.no_grad():
+        half.decoder.weight[0] *= 0.5
+    found = agreement(agent, half, states)
+    assert found is not None
+    assert found.unexplained["action"].value < 1e-9
+    value = found.unexplained["value"]
+    expected = (0.5 * (4 + states.observation[:, 0])).square().mean() / states.observation[
+        :, 0
+    ].var()  # pyright: ignore
+    np.testing.assert_allclose(value.value, expected, rtol=0.01)
+    assert value.low < value.value < value.high
+    assert found.same is not None
+    assert (found.same.value, found.same.episodes) == (1.0, 20)
+
+
 class Continuous(TorchAgent):
     """Acts with the numbers that its module gives."""
 
@@ -143,16 +167,19 @@ def test_kl_is_of_one_choice_among_several(
     assert np.isfinite(kl_of(acted, acted).numpy()).all() == is_known
 
 
-class Recurrent(TorchAgent):
-    """Has a state that recordings do not keep."""
-
-    def initial_state(self, rows: int) -> Any:
-        return torch.zeros(rows)
-
-
-def test_agreement_is_unknown_for_an_agent_with_a_state() -> None:
-    agent = Recurrent(layered(([[1.0] * 3], [0.0]), ([[1.0], [0.0]], [0.0, 0.0])))
-    assert agreement(agent, perfect_dictionary(1), STATES) is None
+def test_a_recurrent_agent_is_compared_in_the_state_it_was_in() -> None:
+    """Whose third number, a quarter of the first logit, only the state knows."""
+    agent, memory = summing_agent(), torch.zeros(8, 3)
+    memory[:, 2] = torch.arange(8) - 3.5
+    assert agreement(agent, perfect_dictionary(3), STATES) is None
+    states = States(STATES.observation, STATES.episode, RecurrentState(memory, (0,)))
+    found = agreement(agent, perfect_dictionary(3), states)
+    assert found is not None
+    assert (found.actions, found.kl, found.states, found.episodes) == (1.0, 0.0, 8, 8)
+    # Under silence the first of equal logits is taken, as it is where the third number is positive.
+    silent = agreement(agent, silent_dictionary(torch.zeros(3)), states)
+    assert silent is not None
+    assert silent.actions == 0.5
 
 
 @pytest.mark.parametrize("rows", [1, 3])

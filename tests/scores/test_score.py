@@ -1,6 +1,7 @@
 """All scores of a dictionary, on a small real recording of CartPole."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from policyscope.envs.metric import find_metrics
 from policyscope.errors import NotEnoughData
 from policyscope.recordings.recording import Recording
 from policyscope.rollouts.record import record_rollout
-from policyscope.scores import score as scoring
-from policyscope.scores.score import Score, decomposed, score
+from policyscope.scores import gathered
+from policyscope.scores.gathered import decomposed
+from policyscope.scores.score import Score, score
 from policyscope.testing.planted import (
+    CountingEnvironment,
     features,
     layered,
     perfect_dictionary,
     silent_dictionary,
+    summing_agent,
     unit_features,
 )
 from policyscope.zoo.cartpole import ENVIRONMENT
@@ -70,6 +74,18 @@ def test_a_perfect_dictionary_has_perfect_scores(perfect: Score) -> None:
     assert perfect.top_features.unexplained[-1] < 1e-6
 
 
+def test_a_recurrent_agent_has_an_action_agreement(tmp_path: Path) -> None:
+    agent, sites = summing_agent(), [Site.parse("fc2:in")]
+    summed = record_rollout(agent, CountingEnvironment, tmp_path / "sum", sites=sites, episodes=20)
+    found = score(agent, CountingEnvironment, summed, perfect_dictionary(3), seeds=())
+    assert found.agreement is not None
+    assert found.agreement.actions == 1.0
+    document = found.to_json()
+    assert document["states"] == summed.steps
+    assert document["state_episodes"] == 20
+    assert "states of 20 episodes" in str(found.table())
+
+
 def test_a_silent_dictionary_has_none(recording: Recording) -> None:
     mean = torch.from_numpy(recording.read(SITE).mean(0, dtype=np.float64).astype(np.float32))
     found = scored(recording, silent_dictionary(mean, SITE))
@@ -105,10 +121,56 @@ def test_the_json_keeps_to_the_contract(perfect: Score, recording: Recording) ->
         *("unexplained", "l0", "dead", "density", "return_kept", "action_agreement"),
     }
     assert set(document["return_kept"]) >= {"value", "low", "high"}
+    assert set(document) >= {
+        *("unexplained_low", "unexplained_high", "dense", "density_histogram", "duplicates"),
+        *("action_agreement_low", "action_agreement_high", "value_unexplained"),
+        *("action_unexplained", "monosemanticity", "description", "causal_share", "missing"),
+    }
     bare = scored(recording, unit_features(4, SITE), seeds=()).to_json()
     assert bare["return_kept"] is None
     assert bare["stability"] is None
     json.dumps(bare, allow_nan=False)
+
+
+def test_samples_have_intervals_over_episodes(recording: Recording) -> None:
+    units = np.eye(4)[:3].tolist()
+    found = scored(recording, features(units, units, reads=SITE, writes=SITE), seeds=())
+    document = found.to_json()
+    for name in ("unexplained", "action_agreement", "action_unexplained"):
+        assert document[f"{name}_low"] < document[name] < document[f"{name}_high"]
+    np.testing.assert_allclose(
+        document["unexplained"], 0 if found.unexplained is None else found.unexplained.value
+    )
+    assert document["value_unexplained"] is None  # an agent of logits alone has no value
+    text = str(found.table())
+    assert "action unexplained" in text
+    assert "In brackets 95 % intervals" in text
+
+
+def test_features_are_set_beside_the_units_of_their_site(recording: Recording) -> None:
+    """The angle and the position are read by one unit each, and by the features of these."""
+    found = scored(recording, unit_features(4, SITE), seeds=()).monosemanticity
+    assert found is not None
+    assert found.features[2] > 0.95  # the unit that is the angle
+    assert found.names[found.metric[2]] == "pole_angle"
+    assert found.units[[0, 2]].min() > 0.95
+    assert "monosemanticity" in str(scored(recording, unit_features(4, SITE), seeds=()).table())
+
+
+def test_what_other_verbs_found_is_joined_and_what_is_missing_says_why(perfect: Score) -> None:
+    assert set(perfect.joined(None, None).missing) >= {"description", "causal share"}
+    assert "policyscope sweep" in str(perfect.joined(None, None).table())
+    card = {"dead": False, "label": {"auroc": 0.8}}
+    condition = {"feature": 3, "alpha": 1.0, "confirmed": True}
+    swept = {"conditions": [condition], "episodes": 9, "random_band": {"directions": 39}}
+    full = perfect.joined({"features": [card]}, swept)
+    document = json.loads(json.dumps(full.to_json(), allow_nan=False))
+    assert document["description"]["auroc"] == 0.8
+    assert document["causal_share"]["share"] == 1.0
+    assert document["missing"] == {}
+    assert "causal share" in str(full.table())
+    unlabelled = perfect.joined({"features": [{"dead": False, "label": None}]}, None)
+    assert "too few episodes" in unlabelled.missing["description"]
 
 
 def test_it_prints_as_a_line_and_as_a_table(perfect: Score) -> None:
@@ -121,7 +183,7 @@ def test_it_prints_as_a_line_and_as_a_table(perfect: Score) -> None:
 def test_wide_dictionaries_leave_the_exact_curve_out(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "GREEDY_WIDTH", 3)
+    monkeypatch.setattr(gathered, "GREEDY_WIDTH", 3)
     found = scored(recording, unit_features(4, SITE), seeds=())
     assert found.top_features is None
     assert found.to_json()["unexplained_by_top_features"] is None

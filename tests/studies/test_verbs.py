@@ -20,6 +20,7 @@ from policyscope.features.describe import describe
 from policyscope.rollouts.record import record_rollout
 from policyscope.rollouts.replay import record_frames
 from policyscope.scores.score import score
+from policyscope.scores.side_by_side import compare_dictionaries
 from policyscope.studies.inspection import inspect as inspect_agent
 from policyscope.studies.report import write_report
 from policyscope.studies.study import Study
@@ -49,10 +50,13 @@ class Verb:
 
     @property
     def method(self) -> Callable[..., Any]:
-        # Python keeps the word `import` for itself.
-        return getattr(Study, {"import": "import_dictionary"}.get(self.command, self.command))
+        return getattr(Study, METHODS.get(self.command, self.command))
 
 
+METHODS = {
+    "import": "import_dictionary",  # Python keeps the word for itself
+    "compare": "compare_dictionaries",  # Study.compare is of interventions
+}
 VERBS = [
     Verb("record", record_rollout, study_only=frozenset({"name"})),
     Verb("frames", record_frames, study_only=frozenset({"dictionary"})),
@@ -69,6 +73,12 @@ VERBS = [
     ),
     Verb("features", describe),
     Verb("score", score, EPISODES),
+    Verb(
+        "compare",
+        compare_dictionaries,
+        plain_only=frozenset({"scores"}),
+        study_only=frozenset({"episodes", "deterministic", "recording", "seed"}),
+    ),
     Verb("evaluate", evaluate, EPISODES),
     Verb("sweep", sweep, {**EPISODES, **DIRECTIONS}, study_only=frozenset({"dictionary"})),
     Verb(
@@ -178,4 +188,12 @@ def test_inspect_takes_an_agent_and_where_it_acts() -> None:
 
 def test_every_command_is_a_verb_or_needs_no_study() -> None:
     verbs = {verb.command for verb in VERBS}
-    assert cli.COMMANDS.keys() == verbs | {"demo", "zoo", "inspect", "new", "bench", "doctor"}
+    assert cli.COMMANDS.keys() == verbs | {
+        "demo",
+        "zoo",
+        "inspect",
+        "new",
+        "studio",
+        "bench",
+        "doctor",
+    }

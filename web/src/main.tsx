@@ -184,7 +184,7 @@ function Finder(props: { study: Study | null; close: () => void; pages: [string,
     ...props.pages.map(([page, name]): [string, string] => [name, href(page)]),
     ...(props.study?.dictionaries ?? []).flatMap((one: DictionaryRow): [string, string][] => [
       [`features of ${one.name}`, href("features", one.name)],
-      [`live with ${one.name}`, href("live", one.name)],
+      ...(props.pages.some(([page]) => page === "live") ? ([[`live with ${one.name}`, href("live", one.name)]] as [string, string][]) : []),
       ...(feature && Number(feature[2]) < one.width && one.name.includes(feature[1]?.trim() ?? "") ? ([[`feature ${one.name}#${feature[2]}`, href("f", `${one.name}/${feature[2]}`)]] as [string, string][]) : []),
     ]),
     ...(props.study?.recordings ?? []).map((one): [string, string] => [`episodes of ${one.name}`, href("episodes", one.name)]),

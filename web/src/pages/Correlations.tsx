@@ -11,7 +11,7 @@ import { Load } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { amend, href, usePlace } from "../router";
 
-const CELL = { width: 46, height: 15, left: 210, top: 96 };
+const CELL = { width: 46, height: 15, left: 250, top: 112 };
 
 export function Correlations({ dictionary }: { dictionary: string }): JSX.Element {
   return (
@@ -62,7 +62,7 @@ function Map({ found }: { found: Document }): JSX.Element {
 function Heat({ found, chosen }: { found: Document; chosen: [number, number] }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { width, height, left, top } = CELL;
-  const [wide, tall] = [left + found.metrics.length * width + 10, top + found.features.length * height + 6];
+  const [wide, tall] = [left + found.metrics.length * width + 84, top + found.features.length * height + 6];
   useEffect(() => {
     const target = canvas.current;
     const pen = target?.getContext("2d");
@@ -79,14 +79,14 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
       pen.save();
       pen.translate(left + index * width + width / 2, top - 6);
       pen.rotate(-Math.PI / 4);
-      pen.fillText(spoken(name).slice(0, 20), 0, 0);
+      pen.fillText(spoken(name).slice(0, 24), 0, 0);
       pen.restore();
     });
     found.features.forEach((one, i) => {
       pen.globalAlpha = 1;
       pen.fillStyle = ink;
       pen.textAlign = "right";
-      pen.fillText(`#${one.index} ${one.label}`.slice(0, 34), left - 6, top + (i + 0.75) * height);
+      pen.fillText(`#${one.index} ${one.label}`.slice(0, 42), left - 6, top + (i + 0.75) * height);
       found.metrics.forEach((_, j) => {
         const r = found.r[i]?.[j] ?? null;
         if (r === null) return;

@@ -86,7 +86,7 @@ function Start(): JSX.Element {
           <>
             <label>
               dictionary{" "}
-              <select value={dictionary} onChange={(event) => setDictionary(event.currentTarget.value)}>
+              <select value={dictionary || study?.dictionaries[0]?.name} onChange={(event) => setDictionary(event.currentTarget.value)}>
                 {(study?.dictionaries ?? []).map((one) => (
                   <option key={one.name}>{one.name}</option>
                 ))}
@@ -199,6 +199,14 @@ function Sweep({ found }: { found: SweepDocument }): JSX.Element {
           ],
         }}
       >
+        <p class="legend" aria-label="How episodes end, by colour">
+          {endings.map((name, index) => (
+            <span key={name}>
+              <i class={`swatch p${index % 8}`} />
+              {spoken(name)}
+            </span>
+          ))}
+        </p>
         <div class="scroll">
           <table>
             <thead>

@@ -22,6 +22,7 @@ export function Feature({ rest }: { rest: string }): JSX.Element {
 }
 
 function Page({ feature, again }: { feature: FeaturePage; again: () => void }): JSX.Element {
+  const data = useContext(Data);
   const overview = useDocument<Overview>("overview").value;
   const width = overview?.dictionaries.find((one) => one.name === feature.dictionary)?.width ?? 0;
   const step = (by: number): string => href("f", `${feature.dictionary}/${(feature.index + by + Math.max(1, width)) % Math.max(1, width)}`);
@@ -40,18 +41,24 @@ function Page({ feature, again }: { feature: FeaturePage; again: () => void }): 
           <a class="button" href={step(1)} title="The next feature">
             next →
           </a>
-          <a class="button" href={href("live", feature.dictionary, { steer: feature.index })}>
-            steer it live
-          </a>
+          {data.kind === "server" && (
+            <a class="button" href={href("live", feature.dictionary, { steer: feature.index })}>
+              steer it live
+            </a>
+          )}
         </span>
       </p>
       <div class="grid three">
         <When feature={feature} />
-        <What feature={feature} overview={overview} />
-        <Who feature={feature} />
-        <Real feature={feature} />
-        <Neighbours feature={feature} />
-        <Labels feature={feature} again={again} />
+        <div class="stack">
+          <What feature={feature} overview={overview} />
+          <Real feature={feature} />
+        </div>
+        <div class="stack">
+          <Labels feature={feature} again={again} />
+          <Who feature={feature} />
+          <Neighbours feature={feature} />
+        </div>
       </div>
     </>
   );
@@ -215,10 +222,10 @@ function Labels({ feature, again }: { feature: FeaturePage; again: () => void })
         </form>
       )}
       {error && <Trouble error={error} />}
-      {feature.rule && <Entry entry={feature.rule} />}
       {feature.labels.toReversed().map((entry, index) => (
         <Entry key={index} entry={entry} />
       ))}
+      {feature.rule && <Entry entry={feature.rule} />}
     </Panel>
   );
 }

@@ -1,10 +1,11 @@
 /** The study at a glance: the network, what was recorded, what was fitted, and what to do next. */
 
 import type { JSX } from "preact";
+import { useContext } from "preact/hooks";
 
 import type { DictionaryRow, Overview as Document } from "../documents";
 import { count, kept, number, percent, plural, spoken } from "../format";
-import { Load } from "../parts/load";
+import { Data, Load } from "../parts/load";
 import { Copy, Panel } from "../parts/panel";
 import { href } from "../router";
 
@@ -132,6 +133,7 @@ function Endings({ study }: { study: Document }): JSX.Element | null {
 }
 
 function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
+  const canPlay = useContext(Data).kind === "server";
   return (
     <Panel
       title="Dictionaries"
@@ -148,7 +150,7 @@ function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
         <p class="quiet">No dictionary is fitted yet.</p>
       ) : (
         <div class="scroll">
-          <table>
+          <table class="pairs">
             <thead>
               <tr>
                 <th>name</th>
@@ -170,6 +172,7 @@ function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
                     <a href={href("features", one.name)}>
                       <b>{one.name}</b>
                     </a>
+                    <br />
                     {one.warnings.map((warning) => (
                       <span class="warning" key={warning}>
                         ⚠ {warning}
@@ -187,7 +190,13 @@ function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
                   <td class="number">{kept(one.return_kept)}</td>
                   <td class="number">{percent(one.action_agreement)}</td>
                   <td>
-                    <a href={href("features", one.name)}>features</a> · <a href={href("corr", one.name)}>metrics</a> · <a href={href("live", one.name)}>live</a>
+                    <a href={href("features", one.name)}>features</a> · <a href={href("corr", one.name)}>metrics</a>
+                    {canPlay && (
+                      <>
+                        {" · "}
+                        <a href={href("live", one.name)}>live</a>
+                      </>
+                    )}
                     {one.has.sweep && (
                       <>
                         {" · "}

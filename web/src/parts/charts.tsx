@@ -171,8 +171,11 @@ export function Pad(props: { actions: Actions; effects: Known[]; size?: number }
   const size = props.size ?? 132;
   const cell = size / 3;
   const most = Math.max(1e-9, ...props.effects.map((effect) => Math.abs(effect ?? 0)));
+  // Rows of the pad that no action lies in are left out.
+  const rows = props.actions.pad.flatMap((place) => (place ? [place[1]] : []));
+  const [top, tall] = [Math.min(...rows) * cell, (Math.max(...rows) - Math.min(...rows) + 1) * cell];
   return (
-    <svg class="chart pad" viewBox={`0 0 ${size} ${size}`} width={size} height={size} role="img" aria-label={padWords(props.actions, props.effects)}>
+    <svg class="chart pad" viewBox={`0 ${top} ${size} ${tall}`} width={size} height={tall} role="img" aria-label={padWords(props.actions, props.effects)}>
       {props.actions.pad.map((place, action) => {
         if (!place) return null;
         const effect = props.effects[action] ?? null;

@@ -1,0 +1,1 @@
+"""The studio: a study in the browser, with an agent that plays under one's eyes and hands."""

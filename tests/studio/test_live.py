@@ -1,0 +1,323 @@
+"""Live play over a real socket: what is asked for happens, and whatever is sent is answered."""
+
+import io
+import json
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from policyscope.errors import EnvironmentFailed, InvalidInput
+from policyscope.studies.study import Study
+from policyscope.studio.live import Session
+from policyscope.studio.play import Change, Play, Start
+from policyscope.studio.wire import decode
+from policyscope.studio.words import Firing, explain, keys_of
+
+NAME = "layer2/k4"
+
+
+@pytest.fixture
+def player(client) -> Iterator[Any]:
+    pytest.importorskip("pygame", reason="needs the extra [frames]")
+    made = client.play()
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def play(own_study: Study) -> Iterator[Play]:
+    made = Play(own_study, Start(NAME, seed=3))
+    yield made
+    made.close()
+
+
+# --- over the socket -----------------------------------------------------------------------------
+
+
+def test_an_episode_from_beginning_to_end(player) -> None:
+    player.send("start", dictionary=NAME, seed=3, fps=240)
+    hello = player.next()
+    assert hello["type"] == "hello"
+    assert hello["actions"]["names"] == ["left", "right"]
+    assert hello["keys"]["ArrowLeft"] == 0
+    assert (hello["width"], len(hello["max"]), hello["max_from"]) == (4, 4, "features")
+    first = player.next()
+    assert (first["n"], first["step"], first["total"]["agent"]) == (1, 0, 0)
+    assert len(first["frames"]) == 2
+    assert PIL.Image.open(io.BytesIO(first["pictures"][1]), formats=("PNG",)).size[0] > 100
+    last = first
+    while last["ended"] is None:
+        last = player.next()
+    assert last["total"]["agent"] == last["step"]
+    assert last["diverged"] is None
+    assert not last["playing"]
+
+
+def test_an_edit_shows_while_the_world_stands_still(player) -> None:
+    player.send("start", dictionary=NAME, seed=3, fps=0.001)
+    before = player.until("step", step=0)
+    player.send("edit", edits=[{"feature": 2, "kind": "steer", "value": 3.0}])
+    after = player.next()
+    assert (after["step"], after["edited_at"]) == (0, 0)
+    assert after["edits"] == [{"feature": 2, "kind": "steer", "value": 3.0}]
+    assert after["probabilities"] != before["probabilities"]
+
+
+def test_pause_step_rewind_branch_and_hands_on(player) -> None:
+    player.send("start", dictionary=NAME, seed=3, fps=0.001)
+    player.send("pause")
+    player.send("step", count=5)
+    five = player.until("step", step=5)
+    assert not five["playing"]
+    player.send("rewind", step=2)
+    player.until("step", step=2)
+    player.send("step", count=3)
+    again = player.until("step", step=5)
+    assert again["metrics"] == five["metrics"]
+    other = 1 - again["action"]["twin"]
+    player.send("act", action=other)
+    held = player.until("step", held=True)
+    assert held["action"]["agent"] == other
+    assert held["diverged"] == 5
+    assert held["words"].startswith("you → pushing ")
+    player.send("act", action=None)
+    assert player.until("step", held=False)["action"]["agent"] == again["action"]["agent"]
+    player.send("branch")
+    assert player.next()["diverged"] is None
+
+
+def test_pinned_features_are_always_shown(player) -> None:
+    player.send("start", dictionary=NAME, fps=0.001)
+    player.until("step", step=0)
+    player.send("edit", edits=[{"feature": 0, "kind": "ablate"}])
+    player.send("pin", features=[0, 3])
+    shown = player.next()
+    while not {0, 3} <= {feature for feature, *_ in shown["features"]}:
+        shown = player.next()
+    assert shown["step"] == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("no json", "not JSON"),
+        ("[]", "JSON object"),
+        ('{"type": "strat"}', "Did you mean 'start'?"),
+        ('{"type": 3}', "No message"),
+        ('{"type": "start"}', "start needs dictionary"),
+        ('{"type": "start", "dictionary": "layer2/k5"}', "Did you mean"),
+        ('{"type": "start", "dictionary": "layer2/k4", "fps": 0}', "fps is 0"),
+        ('{"type": "start", "dictionary": "layer2/k4", "seed": -1}', "seed is -1"),
+        ('{"type": "start", "dictionary": "layer2/k4", "rate": 1}', "No argument"),
+        ('{"type": "step", "count": 0}', "count is 0"),
+        ('{"type": "rewind", "step": 10000}', "not between"),
+        ('{"type": "act", "action": 7}', "expected 0 to 1"),
+        ('{"type": "act", "action": 0.5}', "expected 0 to 1"),
+        ('{"type": "rate", "fps": 1e9}', "fps is"),
+        ('{"type": "pin", "features": [4]}', "not one of the 4"),
+        ('{"type": "edit", "edits": [{"feature": 9, "kind": "clamp"}]}', "not one of the 4"),
+        ('{"type": "edit", "edits": [{"feature": 1, "kind": "melt"}]}', "expected 'steer'"),
+        ('{"type": "edit", "edits": [{"feature": 1, "kind": "clamp", "value": NaN}]}', "NaN"),
+        ('{"type": "edit", "edits": [1]}', "list of an object"),
+        ('{"type": "save", "name": "../../study"}', "cannot name"),
+        ('{"type": "save", "name": "a/b"}', "leave out '/'"),
+    ],
+)
+def test_whatever_is_malformed_is_answered_and_play_goes_on(
+    session: tuple[Session, Callable[[], dict[str, Any]]], message: str, said: str
+) -> None:
+    made, heard = session
+    made.take(json.dumps({"type": "start", "dictionary": NAME, "fps": 0.001}))
+    assert heard()["type"] == "hello"
+    made.take(message)
+    while (answer := heard())["type"] != "error":
+        pass
+    assert said in answer["error"]
+    made.take(json.dumps({"type": "ack", "n": 99}))
+    made.take(json.dumps({"type": "start", "dictionary": NAME, "fps": 0.001}))
+    while heard()["type"] != "hello":
+        pass
+
+
+# --- the session ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session(own_study: Study) -> Iterator[tuple[Session, Callable[[], dict[str, Any]]]]:
+    """A session, and what gives the next thing that it says."""
+    sent: queue.Queue[bytes | str] = queue.Queue()
+
+    def heard() -> dict[str, Any]:
+        message = sent.get(timeout=60)
+        if isinstance(message, str):
+            return json.loads(message)
+        return {**decode(message)[0], "type": "step"}
+
+    made = Session(own_study, sent.put, str.upper)
+    yield made, heard
+    made.close()
+
+
+def test_at_most_three_messages_wait_and_then_the_newest_comes(session) -> None:
+    made, heard = session
+    made.take(json.dumps({"type": "start", "dictionary": NAME, "fps": 0.001}))
+    assert heard()["type"] == "hello"
+    assert heard()["n"] == 1
+    for _ in range(6):
+        made.take(json.dumps({"type": "step", "count": 1}))
+    made.take(json.dumps({"type": "rewind", "step": 99}))
+    pictures = 1
+    while heard()["type"] != "error":
+        pictures += 1
+    assert pictures <= 3
+    made.take(json.dumps({"type": "ack", "n": 99}))
+    made.take(json.dumps({"type": "pause"}))
+    newest = heard()
+    while newest["step"] < 6:
+        newest = heard()
+    assert newest["n"] <= pictures + 1
+
+
+def test_an_environment_that_fails_ends_the_play_alone(session, monkeypatch) -> None:
+    made, heard = session
+
+    def fail(self: Play) -> None:
+        raise EnvironmentFailed("It fell over.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Play, "advance", fail)
+        made.take(json.dumps({"type": "start", "dictionary": NAME, "fps": 240}))
+        while (said := heard())["type"] != "error":
+            pass
+    assert said["is_over"]
+    assert "fell over" in said["error"]
+    made.take(json.dumps({"type": "pause"}))
+    made.take(json.dumps({"type": "start", "dictionary": NAME, "fps": 0.001}))
+    assert heard()["type"] == "hello"
+
+
+def test_a_language_model_says_it_in_its_own_words(session) -> None:
+    made, heard = session
+    made.take(json.dumps({"type": "start", "dictionary": NAME, "fps": 0.001}))
+    made.rephrase = None
+    made.take(json.dumps({"type": "explain", "llm": True}))
+    while (said := heard())["type"] != "error":
+        pass
+    assert "No language model" in said["error"]
+    made.rephrase = str.upper
+    made.take(json.dumps({"type": "explain", "llm": True}))
+    made.take(json.dumps({"type": "step", "count": 2}))
+    while (said := heard())["type"] != "caption":
+        pass
+    assert said["text"].isupper()
+
+
+def test_what_was_played_is_kept_and_can_be_played_again(session, own_study: Study) -> None:
+    made, heard = session
+    edits = [{"feature": 1, "kind": "clamp", "value": 2.0}]
+    for message in (
+        {"type": "start", "dictionary": NAME, "seed": 5, "fps": 0.001},
+        {"type": "step", "count": 3},
+        {"type": "edit", "edits": edits},
+        {"type": "step", "count": 2},
+        {"type": "save", "name": "mine"},
+    ):
+        made.take(json.dumps(message))
+    while (said := heard())["type"] != "saved":
+        pass
+    assert said["path"] == "live/mine"
+    kept = own_study.result("experiments", "live", "mine.json")
+    assert kept is not None
+    assert (kept["seed"], kept["steps"], kept["dictionary"]) == (5, 5, NAME)
+    assert [(one["step"], len(one["edits"])) for one in kept["edits"]] == [(3, 1)]
+    again = Play(own_study, Start(NAME, seed=5))
+    for step in range(5):
+        if step == 3:
+            again.edit([Change(**one) for one in edits])
+        assert again.sight.action[0] == kept["actions"]["agent"][step]
+        again.advance()
+    assert again.sight.total[0] == kept["return"]["agent"]
+    again.close()
+    made.take(json.dumps({"type": "save", "name": "mine"}))
+    while (said := heard())["type"] != "error":
+        pass
+    assert "already" in said["error"]
+
+
+# --- play and words ------------------------------------------------------------------------------
+
+
+def test_values_count_in_maxima_of_the_feature(play: Play) -> None:
+    for _ in range(3):
+        play.advance()
+    play.edit([Change(1, "steer", 2.0)])
+    wanted = play.dictionary[1].direction * 2.0 * play.maxima.unit(1)
+    (edit,) = play.live.intervention.edits
+    np.testing.assert_allclose((edit.alpha * edit.direction).detach(), wanted.detach())  # type: ignore[attr-defined]
+    play.edit([])
+    assert not play.live.intervention
+
+
+def test_going_back_forgets_what_was_done_after(play: Play) -> None:
+    for at in range(4):
+        play.edit([Change(1, "steer", float(at))])
+        play.advance()
+    play.rewind(2)
+    # What holds now holds from here.
+    assert [(step, changes[0].value) for step, changes in play.log] == [(0, 0), (1, 1), (2, 3)]
+    assert play.document()["steps"] == 2
+
+
+def test_two_sessions_do_not_edit_each_other(play: Play, own_study: Study) -> None:
+    other = Play(own_study, Start(NAME, seed=3))
+    before = other.sight.outputs["logits"].copy()
+    play.edit([Change(0, "steer", 50.0)])
+    other.look()
+    np.testing.assert_array_equal(other.sight.outputs["logits"], before)
+    other.close()
+
+
+def test_without_a_twin_there_is_one_of_each(own_study: Study) -> None:
+    alone = Play(own_study, Start(NAME, twin=False))
+    header = alone.header()
+    assert header["action"]["twin"] is None
+    assert header["total"]["twin"] is None
+    assert alone.document()["actions"]["twin"] is None
+    with pytest.raises(InvalidInput, match="no twin"):
+        alone.branch()
+    alone.close()
+
+
+def test_maxima_come_from_the_recording_where_nobody_looked_at_features(own_study: Study) -> None:
+    found = own_study.result("features", NAME, "features.json")
+    assert found is not None
+    (own_study.directory / "features" / NAME / "features.json").unlink()
+    play = Play(own_study, Start(NAME))
+    assert play.hello()["max_from"] == "recording"
+    expected = [card["max"] for card in found["features"]]
+    np.testing.assert_allclose(play.maxima.values, expected, rtol=1e-4)
+    play.close()
+
+
+def test_words_say_causes_and_deeds() -> None:
+    labels = {3: "pole tilting right", 5: "cart left"}
+    firings = [Firing(9, 1.0, 0.9), Firing(3, 2.0, 0.83), Firing(5, 0.1, 0.01)]
+    said = explain("CartPole-v1", ("left", "right"), labels, firings, 1, 1)
+    assert said == "pole tilting right (0.83) → pushing right"
+    said = explain("CartPole-v1", ("left", "right"), labels, firings, 1, 0)
+    assert said.endswith("→ pushing right (its twin: pushing left)")
+    assert explain("Pendulum-v1", ("action[0]",), {}, firings, None, None) == (
+        "nothing with a label fires"
+    )
+    assert explain("ALE/Pong-v5", ("noop",), labels, firings, 0, 0, is_held=True) == (
+        "you → doing nothing"
+    )
+
+
+def test_keys_are_arrows_for_directions_and_digits_for_all() -> None:
+    keys = keys_of(("noop", "fire", "right", "left"))
+    assert keys == {"0": 0, "1": 1, "2": 2, "3": 3, " ": 1, "ArrowRight": 2, "ArrowLeft": 3}

@@ -72,7 +72,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", action="store_true", help="directions that are never negative")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="to fit on")
     parser.add_argument("--seeds", type=int, default=1, help="of data and fit together")
@@ -152,7 +152,7 @@ def fit_kind(
     kind: str, given: argparse.Namespace, x: torch.Tensor, held_out: torch.Tensor, seed: int
 ) -> Fitted:
     """The kind fitted as wide as was asked for, or as it can be."""
-    chosen = cast(type[Dictionary], DICTIONARIES.get(kind))
+    chosen = DICTIONARIES.get(kind)
     names = {field.name for field in fields(cast(Any, chosen))}
     choices = {"width": given.width, **({"k": K} if "k" in names else {}), **CHOICES.get(kind, {})}
     schedule = chosen.schedule.changed(learning_rate=given.learning_rate)

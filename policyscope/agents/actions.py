@@ -43,7 +43,7 @@ def within(
 ) -> Float[np.ndarray, "row ..."]:
     """The action in the box: clipped to it, or from [-1, 1] spread over it where `is_scaled`."""
     low, high = bounds(box)
-    numbers = action.detach().cpu().numpy().reshape(-1, *box.shape)
+    numbers = action.numpy(force=True).reshape(-1, *box.shape)
     if is_scaled:
         numbers = low + np.float32(0.5) * (numbers + np.float32(1)) * (high - low)
         return numbers.astype(box.dtype, copy=False)

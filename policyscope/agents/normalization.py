@@ -69,8 +69,8 @@ class Normalization:
     @cached_property
     def _scales(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The mean and the divisor of every part, the whole being called ''."""
-        whole = isinstance(self.statistics, Statistics)
-        every = {"": self.statistics} if whole else self.statistics
+        parts = self.statistics
+        every = {"": parts} if isinstance(parts, Statistics) else parts
         return {
             name: (one.mean, torch.sqrt(one.variance + self.epsilon)) for name, one in every.items()
         }

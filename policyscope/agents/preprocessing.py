@@ -31,7 +31,7 @@ def preprocess(observation: Observation, space: Space, scale_images: bool) -> Ob
             name: to_floats(observation[name], part, scale_images)
             for name, part in space.spaces.items()
         }
-    if isinstance(observation, Mapping):
+    if not isinstance(observation, Tensor):
         raise InvalidInput(f"The agent observes one array; got {', '.join(observation)}.")
     return to_floats(observation, space, scale_images)
 

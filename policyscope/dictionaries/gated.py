@@ -9,15 +9,17 @@ section 3.2.)
 """
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Loss, Stage
-from policyscope.dictionaries.l1 import LIFT, check_penalty, ramped
+from policyscope.dictionaries.l1 import L1, LIFT, check_penalty, ramped
 from policyscope.dictionaries.revival import strongest
 from policyscope.dictionaries.scaling import Scaling
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.dictionaries.sparse import Sparse, explain
 
 
@@ -25,6 +27,8 @@ from policyscope.dictionaries.sparse import Sparse, explain
 @dataclass(eq=False)
 class Gated(Sparse):
     """As many features per step as are worth their penalty, at their full size."""
+
+    schedule: ClassVar[Schedule] = L1.schedule
 
     width: int = field(metadata={"help": "number of features"})
     penalty: float = field(

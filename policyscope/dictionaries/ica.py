@@ -7,7 +7,7 @@ principal components until they are as independent as it can. The sign is the on
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -64,8 +64,9 @@ class ICA(Solved):
 
         start = torch.randn(self.width, self.width, generator=generator)
         with kept_warnings() as stopped:
-            found = FastICA(whiten=False, w_init=start.numpy(), max_iter=self.iterations)
-            found.fit(white.cpu().numpy())
+            found = cast(Any, FastICA)(
+                whiten=False, w_init=start.numpy(), max_iter=self.iterations
+            ).fit(white.cpu().numpy())
         if stopped:
             self.note = (
                 f"FastICA had not settled after {self.iterations} steps; components may still "

@@ -6,15 +6,17 @@
 H has no gradient where there is one, so θ gets that of a ramp of width ε (`bandwidth`) in its
 place: −1/ε within ε/2 of the threshold. L0 is the mean number of active features, so that k is what
 comes out, and no penalty has to be searched for. (Rajamanoharan et al. 2024, arXiv 2407.14435,
-sections 3 and 4; the squared miss of a target, section 7; dead features: Anthropic, "Dictionary
-Learning Optimization Techniques", January 2025.)
+sections 3 and 4, and for the squared miss of a target the discussion; on fitting it also Anthropic,
+"Dictionary Learning Optimization Techniques", Circuits Updates, January 2025.)
 
-Fits of agents are short, thousands of steps, so that thresholds begin where k features would be
-active were readings normal, are parameters themselves and not by their logarithm, and move
-`SPEED` times as fast as the weights.
+Fits of agents are short, about a thousand steps: thresholds are parameters themselves and not by
+their logarithm, which would hardly move, and they begin where k features would be active were
+readings normal. A threshold above all readings of its feature has no gradient either, and a dead
+feature's is brought down to the strongest of them.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,12 +26,12 @@ from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Loss, Stage
 from policyscope.dictionaries.l1 import check_penalty, ramped
 from policyscope.dictionaries.revival import strongest
 from policyscope.dictionaries.scaling import Scaling
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.dictionaries.sparse import Sparse, explain
 from policyscope.dictionaries.threshold import PART, bound_of
 from policyscope.dictionaries.topk import check_k
 from policyscope.errors import InvalidInput
 
-SPEED = 1.0
 # How far below the strongest reading of a dead feature its threshold is put.
 BELOW = 0.99
 
@@ -38,6 +40,8 @@ BELOW = 0.99
 @dataclass(eq=False)
 class JumpReLU(Sparse):
     """On average k features per step, each by a threshold of its own."""
+
+    schedule: ClassVar[Schedule] = replace(Sparse.schedule, learning_rate=4e-3, dead_after=0.01)
 
     width: int = field(metadata={"help": "number of features"})
     k: int = field(default=32, metadata={"help": "features active per step on average"})
@@ -64,13 +68,8 @@ class JumpReLU(Sparse):
         super().initialize(generator)
         share = torch.tensor(1 - self.k / self.width, dtype=torch.float64)
         start = float(torch.special.ndtri(share).clamp(min=0))
-        self.level: nn.Parameter = nn.Parameter(torch.full((self.width,), start / SPEED))
+        self.threshold: nn.Parameter = nn.Parameter(torch.full((self.width,), start))
         self._strongest: Float[Tensor, " feature"] | None = None
-
-    @property
-    def threshold(self) -> Float[Tensor, " feature"]:
-        """Above which each reading counts; 0 or more."""
-        return self.level * SPEED
 
     def activate(self, pre: Float[Tensor, "... feature"]) -> Float[Tensor, "... feature"]:
         return torch.where(pre > self.threshold, pre, 0.0)
@@ -94,19 +93,19 @@ class JumpReLU(Sparse):
     def after_step(self) -> None:
         super().after_step()
         if self._strongest is not None:
-            self.level.copy_(torch.minimum(self.level, BELOW / SPEED * self._strongest))
-        self.level.clamp_(min=0)
+            self.threshold.copy_(torch.minimum(self.threshold, BELOW * self._strongest))
+        self.threshold.clamp_(min=0)
 
     @torch.no_grad()
     def finish(self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> None:
         # What the penalty missed k by is little; one shift of all thresholds takes it out.
         shift = bound_of((self.pre(part) - self.threshold for part in x.split(PART)), self.k)
-        self.level.add_(shift / SPEED).clamp_(min=0)
+        self.threshold.add_(shift).clamp_(min=0)
 
     @torch.no_grad()
     def rescale(self, scaling: Scaling) -> None:
         super().rescale(scaling)
-        self.level.mul_(scaling.y_scale)
+        self.threshold.mul_(scaling.y_scale)
 
 
 def passed(

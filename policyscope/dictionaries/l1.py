@@ -9,6 +9,7 @@ by penalty / 2 where directions are orthogonal, which kinds without it do not. (
 """
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Loss, Stage
 from policyscope.dictionaries.revival import strongest
+from policyscope.dictionaries.schedule import Schedule
 from policyscope.dictionaries.sparse import Sparse, explain
 from policyscope.errors import InvalidInput
 
@@ -27,6 +29,9 @@ LIFT = 0.01
 @dataclass(eq=False)
 class L1(Sparse):
     """As many features per step as are worth their penalty."""
+
+    # A penalty takes more steps to bring features to zero than agents' recordings have at 1e-3.
+    schedule: ClassVar[Schedule] = replace(Sparse.schedule, learning_rate=4e-3, dead_after=0.01)
 
     width: int = field(metadata={"help": "number of features"})
     penalty: float = field(

@@ -9,6 +9,7 @@ itself; gradients pass through them.
 """
 
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -99,7 +100,7 @@ class NMF(Solved):
         # Singular vectors are a good start, but there are only as many as there are units.
         start = "nndsvda" if self.width <= min(samples.shape) else "random"
         with kept_warnings() as stopped:
-            found = Factorization(
+            found = cast(Any, Factorization)(
                 n_components=self.width,
                 init=start,
                 max_iter=self.iterations,

@@ -1,8 +1,9 @@
 """Principal component analysis: the directions along which activations vary most.
 
-    z = V (x − mean)        autoencoder: ŷ = zᵀ V + mean, the best linear reconstruction of its width
+    z = V (x − mean)        autoencoder: ŷ = z @ V + mean
 
-Features are ordered by their variance, and codes have signs. (Pearson 1901; Hotelling 1933.)
+No linear reconstruction of its width is better. Features are ordered by their variance, and codes
+have signs. (Pearson 1901; Hotelling 1933.)
 """
 
 from dataclasses import dataclass, field

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary, kind_of
-from policyscope.dictionaries.jumprelu import SPEED
 from policyscope.errors import InvalidInput
 
 
@@ -153,7 +152,7 @@ def state_of(kind: str, plain: Plain) -> dict[str, Tensor]:
     if plain.threshold is not None:
         # Readings below zero are none, whatever the threshold.
         threshold = plain.threshold.relu()
-        state |= {"threshold": threshold[0]} if kind in SHARED else {"level": threshold / SPEED}
+        state |= {"threshold": threshold[0] if kind in SHARED else threshold}
     return {name: value for name, value in state.items() if value is not None}
 
 

@@ -1,6 +1,7 @@
 """The units themselves as features: what a dictionary must beat to be worth having.
 
-    z = x, or the k largest |x − mean|        autoencoder: ŷ = z + b        transcoder: ŷ = z @ D + b
+    z = x, or the k largest |x − mean|        autoencoder: ŷ = z + b
+                                              transcoder: ŷ = z @ decoder + b
 
 Where only k are kept they are read about their mean, so that a unit left out counts at its mean
 and not at zero: k units at their best. As a transcoder this is linear regression from the units,

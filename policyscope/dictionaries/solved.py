@@ -2,9 +2,9 @@
 
     z = the k largest |pre(x)|        ŷ = Σ_j z_j d_j + b_d
 
-Codes may be negative where the method has them so. As autoencoders they write what they read along;
-as transcoders the decoder is the least squares from the codes to y. The comparison of a dictionary
-with raw units, PCA, ICA and random directions is that of Cunningham et al. 2023 (arXiv 2309.08600).
+Codes may be negative where the method has them so. As autoencoders they write along what they read,
+random directions apart; as transcoders the decoder is the least squares from the codes to y. They
+are what Cunningham et al. 2023 (arXiv 2309.08600) compare dictionaries with.
 """
 
 import warnings

@@ -143,7 +143,18 @@ class Spectrum(Shown):
         """The largest width of which most features can be alive with `k` active per step.
 
         k · (1 + half the components that hold 99 % of the variance); 0 where nothing varies.
-        CALIBRATION
+        Calibrated on TopK by its own schedule, the share alive on held-out episodes at that width:
+
+            last hidden layer    99 %   k = 8          k = 32         k = 32, width 1,024
+            CartPole PPO, 64        3    20   100 %      80   100 %   21 %
+            CartPole DQN, 256       4    24   100 %      96   100 %   29 %
+            LunarLander PPO, 64     7    36    97 %     144    95 %   35 %
+            LunarLander DQN, 256   19    84    91 %     336    95 %   76 %
+            HalfCheetah PPO, 256   29   124    94 %     496    98 %   89 %
+            Acrobot QR-DQN, 256    39   164    78 %     656    93 %   84 %
+            Enduro DQN, 200        80   328    97 %   1,312   100 %   100 %
+            Humanoid TD3, 256     149   604    92 %   2,416   100 %   100 %
+            Pong A3C, 256         204   824    98 %                   100 %
         """
         found = self.components(ADVISED_SHARE)
         return round(k * (1 + found / 2)) if found else 0

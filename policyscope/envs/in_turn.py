@@ -12,31 +12,30 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from policyscope.errors import InvalidInput
 
+Info = Mapping[str, Any]
 Stepped = tuple[
     Any,
     Float[np.ndarray, " row"],
     Bool[np.ndarray, " row"],
     Bool[np.ndarray, " row"],
-    Mapping[str, Any],
+    Info,
 ]
 
 
-class InTurn(VectorEnv[Any, Any, Any]):
-    """A vector environment of `makers`, which all make the same."""
+class InTurn:
+    """The rows that `makers` make, which are all alike; used as Gymnasium's vector environments."""
 
     def __init__(self, makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> None:
         self.envs = [make() for make in makers]
-        self.num_envs = len(self.envs)
         self.single_observation_space = self.envs[0].observation_space
         self.single_action_space = self.envs[0].action_space
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._seen: list[Any] = [None] * self.num_envs
+        self.action_space = batch_space(self.single_action_space, len(makers))
+        self._seen: list[Any] = [None] * len(makers)
         for row, env in enumerate(self.envs):
             spaces = env.observation_space, env.action_space
             if spaces != (self.single_observation_space, self.single_action_space):
@@ -53,62 +52,53 @@ class InTurn(VectorEnv[Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begins all rows, or those of `options["reset_mask"]`, which alone say something then."""
         others = dict(options or {})
-        mask = others.pop("reset_mask", np.ones(self.num_envs, np.bool_))
-        options = others or None
-        told: list[Mapping[str, Any]] = [{}] * self.num_envs
-        for row in np.flatnonzero(mask):
-            with_seed = None if seed is None else seed[row]
-            self._seen[row], told[row] = self.envs[row].reset(seed=with_seed, options=options)
-        return self._observation(), self.by_key(told)
+        mask = others.pop("reset_mask", np.ones(len(self.envs), np.bool_))
+        told: list[Info] = [{}] * len(self.envs)
+        for row in np.flatnonzero(mask).tolist():
+            self._seen[row], told[row] = self.envs[row].reset(
+                seed=None if seed is None else seed[row], options=others or None
+            )
+        return self._observation(), by_key(told)
 
     def step(self, actions: Any) -> Stepped:
         """Acts once in every row."""
-        reward = np.empty(self.num_envs)
-        terminated = np.empty(self.num_envs, np.bool_)
-        truncated = np.empty(self.num_envs, np.bool_)
-        told: list[Mapping[str, Any]] = [{}] * self.num_envs
+        count = len(self.envs)
+        reward, told = np.empty(count), list[Info]([{}]) * count
+        terminated, truncated = np.empty(count, np.bool_), np.empty(count, np.bool_)
         for row, action in enumerate(iterate(self.action_space, actions)):
             answer = self.envs[row].step(action)
             self._seen[row], reward[row], terminated[row], truncated[row], told[row] = answer
-        return self._observation(), reward, terminated, truncated, Told(self, told)
+        return self._observation(), reward, terminated, truncated, Told(told)
 
     def call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         """What each row's method `name` returns."""
         return tuple(env.get_wrapper_attr(name)(*arguments) for env in self.envs)
 
-    def close_extras(self, **_: Any) -> None:
+    def close(self) -> None:
         """Closes every row."""
         for env in self.envs:
             env.close()
 
-    def by_key(self, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What the rows say as [row] arrays by key, and `_key` saying which rows do."""
-        found: dict[str, Any] = {}
-        for row, one in enumerate(told):
-            found = self._add_info(found, dict(one), row)
-        return found
-
     def _observation(self) -> Any:
-        space = self.single_observation_space
+        space, count = self.single_observation_space, len(self.envs)
         if isinstance(space, Box) and space.shape:
             # As `concatenate`, which takes longer for a few numbers.
             length, *others = space.shape
-            joined = np.empty((self.num_envs * length, *others), space.dtype)
+            joined = np.empty((count * length, *others), space.dtype)
             np.concatenate(self._seen, out=joined)
-            return joined.reshape(self.num_envs, length, *others)
-        return concatenate(space, self._seen, create_empty_array(space, self.num_envs))
+            return joined.reshape(count, length, *others)
+        return concatenate(space, self._seen, create_empty_array(space, count))
 
 
 class Told(Mapping[str, Any]):
     """What the rows said at one step, by key; sorted once somebody asks."""
 
-    def __init__(self, rows: InTurn, told: Sequence[Mapping[str, Any]]) -> None:
-        self._rows = rows
+    def __init__(self, told: Sequence[Info]) -> None:
         self._told = told
 
     @cached_property
     def _by_key(self) -> dict[str, Any]:
-        return self._rows.by_key(self._told)
+        return by_key(self._told)
 
     def __getitem__(self, key: str) -> Any:
         return self._by_key[key]
@@ -118,3 +108,32 @@ class Told(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+
+def by_key(told: Sequence[Info]) -> dict[str, Any]:
+    """What the rows say as [row] arrays by key, and `_key` saying which rows do, as Gymnasium's."""
+    found: dict[str, Any] = {}
+    for key in dict.fromkeys(key for one in told for key in one):
+        says = np.array([key in one for one in told])
+        values = [one[key] for one in told if key in one]
+        if isinstance(values[0], Mapping):
+            found[key] = by_key([one.get(key, {}) for one in told])
+        else:
+            found[key] = together(values, says)
+        found[f"_{key}"] = says
+    return found
+
+
+def together(
+    values: Sequence[Any], says: Bool[np.ndarray, " row"]
+) -> Shaped[np.ndarray, "row ..."]:
+    """One array of what the rows that say something say, zeros or None for the others."""
+    first = values[0]
+    if isinstance(first, np.ndarray | np.generic | bool | int | float):
+        like = np.asarray(first)
+        array = np.zeros((len(says), *like.shape), like.dtype)
+    else:
+        array = np.full(len(says), None)
+    for row, value in zip(np.flatnonzero(says), values, strict=True):
+        array[row] = value
+    return array

@@ -40,7 +40,7 @@ MAX_ROWS = 256
 STEPS_PER_ROW = 1000
 """Fewer rows than steps / 1000, so that long episodes are seen to their end and not only begun."""
 SHARD_ROWS = 16_384
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 16 * 2**20
 """What a block weighs if it can: it is filled, sorted and written faster where caches hold it."""
 FEW_SAMPLES = 1024
 MOST_BYTES = 64 * 2**20

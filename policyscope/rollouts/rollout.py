@@ -112,6 +112,7 @@ class Loop:
         self.noise = AddressedNoise(plan.seed, count, plan.block_steps)
         self.agent.bind(self.environment.observation_space, self.environment.action_space)
         self.device = self.agent.device
+        self._no_grad = torch.no_grad()
         self.read_names = [(site, str(site)) for site in plan.reads]
         self._unsampled: Int[np.ndarray, " row"] = np.empty(0, np.int64)
         self.state = self.agent.initial_state(count)
@@ -239,7 +240,7 @@ class Loop:
         observation = as_tensors(self.environment.observation, self.device)
         noise = None if self.plan.deterministic else self.noise
         # Not around the whole generator: between two blocks the caller may want gradients.
-        with torch.no_grad():
+        with self._no_grad:
             acted = self.hooks.run(self._choose, observation, noise)
         self.state = acted.state
         return acted

@@ -8,7 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policyscope.agents.noise import AddressedNoise, Noise, philox, to_unit, uniform_at
+from policyscope.agents.noise import (
+    AddressedNoise,
+    Noise,
+    as_gumbel,
+    as_normal,
+    drawn,
+    philox,
+    to_unit,
+    uniform_at,
+)
 from policyscope.errors import InvalidInput
 
 COUNT = 3
@@ -165,3 +174,25 @@ def test_draws_that_would_meet_others_are_refused(count, draw):
 
 def test_it_is_a_noise():
     assert isinstance(AddressedNoise(0, rows=1), Noise)
+
+
+@given(
+    seed=seeds,
+    ahead=st.integers(1, 9),
+    count=st.integers(1, 9),
+    steps=st.integers(0, 12),
+    shape=st.sampled_from([as_gumbel, as_normal]),
+)
+def test_numbers_made_ahead_in_another_distribution_are_those_made_at_their_step(
+    seed, ahead, count, steps, shape
+):
+    playing = np.array([3, 2**33, 5])
+    noise = AddressedNoise(seed, len(playing), ahead)
+    noise.begin(np.arange(len(playing)), playing)
+    for _ in range(steps):
+        drawn(noise, count, shape)
+        noise.advance()
+    expected = torch.from_numpy(uniform_at(seed, playing, np.full(3, steps), count))
+    assert torch.equal(drawn(noise, count, shape), shape(expected))
+    noise.rewind()
+    assert torch.equal(noise.uniform(count), expected)

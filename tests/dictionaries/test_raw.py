@@ -56,7 +56,7 @@ def test_as_a_transcoder_it_is_linear_regression():
 
 def test_another_width_is_refused_and_scaling_too():
     x = samples()
-    with pytest.raises(InvalidInput, match="width 3 reads 4 units.*Leave the width out"):
+    with pytest.raises(InvalidInput, match=r"width 3 reads 4 units.*Leave the width out"):
         fit(Raw(3), x, x)
     with pytest.raises(InvalidInput, match="k is 5 and the width 4"):
         fit(Raw(k=5), x, x)

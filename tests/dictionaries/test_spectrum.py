@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_any_split_gives_the_same_spectrum(cuts: list[int], merged: bool):
     whole = Covariance.of(x).result()
     edges = [0, *sorted(cuts), 300]
     fold = Covariance()
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         if merged:
             fold.merge(Covariance.of(x[begin:end]))
         else:

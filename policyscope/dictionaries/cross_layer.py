@@ -1,16 +1,17 @@
 """Cross-layer transcoder: a feature read once writes to several sites, each in its own direction.
 
     z = TopK(relu(W_e x + b_e))        ŷ_s = Σ_j z_j d_sj + b_s  for each written site s
-    loss = Σ_s units_s · (unexplained share of y_s) + revival · AuxK,  Σ_s ‖d_sj‖² = 1
+    loss = Σ_s mean ‖ŷ_s − y_s‖² + revival · AuxK,  Σ_s ‖d_sj‖² = 1
 
-What several layers pass on is one feature instead of a copy in each. Sites count by their units and
-not by their spread, which can differ by orders. (Lindsey et al. 2024, "Sparse Crosscoders for
-Cross-Layer Features and Model Diffing"; Ameisen, Lindsey et al. 2025, "Circuit Tracing", section
-"Building an Interpretable Replacement Model", there with JumpReLU.)
+What several layers pass on is one feature instead of a copy in each. Each site is fitted in units
+of its own spread, which can differ by orders, and it is in those that directions have unit norm.
+(Lindsey et al. 2024, "Sparse Crosscoders for Cross-Layer Features and Model Diffing"; Ameisen,
+Lindsey et al. 2025, "Circuit Tracing", section "Building an Interpretable Replacement Model", there
+with JumpReLU.)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from policyscope.address import Site
 from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Dictionary, Loss, Stage
-from policyscope.dictionaries.revival import auxiliary_loss
+from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.selection import top_per_step
 from policyscope.dictionaries.sparse import Sparse, explain_codes
 from policyscope.dictionaries.topk import check_k, top_k
@@ -80,21 +81,18 @@ class CrossLayer(Sparse):
         stage: Stage = LAST,
     ) -> Loss:
         codes = top_per_step(self.reader(x), self.k)
-        loss = explain_codes(self, codes, y, stage, revival=0.0)
-        weight = self.weights(y)
-        guess, target = loss.reconstruction * weight, y * weight
-        shares = nn.functional.mse_loss(guess, target, reduction="sum") / len(y)
-        dead = stage.dead if self.revival else None
-        revived = auxiliary_loss(codes, dead, target, guess, self.decoder * weight)
-        parts = {"mse": loss.parts["mse"], "shares": shares, "revival": revived}
-        return replace(loss, total=shares + self.revival * revived, parts=parts)
+        return explain_codes(self, codes, y, stage, self.revival)
+
+    def scaling(self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> Scaling:
+        return Scaling.of_sites(x, y, self.splits) if self.splits else Scaling.of(x, y)
 
     @torch.no_grad()
-    def weights(self, y: Float[Tensor, "step target"]) -> Float[Tensor, " target"]:
-        """What brings the units of each site to a mean variance of one; 0 where nothing varies."""
-        sites = y.var(0, correction=0).split(self.splits or (self.d_out,))
-        means = torch.cat([site.mean().expand_as(site) for site in sites])
-        return torch.where(means > 0, means.rsqrt(), 0.0)
+    def rescale(self, scaling: Scaling) -> None:
+        super().rescale(scaling)
+        if scaling.y_relative is not None:
+            self.decoder.mul_(scaling.y_relative)
+            bias = (self.decoder_bias - scaling.y_mean) * scaling.y_relative
+            self.decoder_bias.copy_(bias + scaling.y_mean)
 
     # --- several sites ------------------------------------------------------------------------
 

@@ -102,6 +102,10 @@ class Dictionary(nn.Module, ABC):
         """What reaches the output past the features; None but for kinds with a skip connection."""
         return None
 
+    def scaling(self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> Scaling:
+        """How x and y are centred and scaled before the fit, where its schedule scales."""
+        return Scaling.of(x, y)
+
     def solve(
         self,
         x: Float[Tensor, "step unit"],

@@ -117,7 +117,7 @@ def fit_source(
     schedule.check()
     x, y = checked(*source.sample(CALIBRATION_STEPS))
     built = build(dictionary, x, y, seed)
-    scaling = (Scaling.of if schedule.scale else Scaling.none)(x, y)
+    scaling = built.scaling(x, y) if schedule.scale else Scaling.none(x, y)
     probe = scaling.apply(*probe_of(held_out, x, y))
     sample = scaling.apply(x, y)
     generator = torch.Generator().manual_seed(seed)

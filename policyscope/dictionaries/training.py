@@ -57,7 +57,7 @@ class Training:
             loss = self.dictionary.loss(x, y, self.stage())
         total, parts = loss.total, {"loss": loss.total, **loss.parts}
         if self.behaviour is not None:
-            error = (loss.reconstruction - y) * self.scaling.y_scale
+            error = (loss.reconstruction - y) * self.scaling.y_units
             parts["behaviour"] = self.behaviour.unexplained(error)
             total = total + self.behaviour.weight * y.shape[1] * parts["behaviour"]
             parts["loss"] = total

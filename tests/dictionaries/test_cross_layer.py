@@ -112,6 +112,22 @@ def test_a_part_can_be_neither_built_nor_fitted_nor_saved(tmp_path: Path):
         kind_of(part)
 
 
+def test_scalings_of_sites_fold_into_the_weights():
+    dictionary = built()
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(200, 4, generator=generator), torch.randn(200, 5, generator=generator)
+    x, y = x * 3 + 5, y * torch.tensor([10.0, 20.0, 0.1, 0.1, 0.2]) - 2
+    scaling = dictionary.scaling(x, y)
+    scaled_x, scaled_y = scaling.apply(x, y)
+    for site in scaled_y.split([2, 3], 1):
+        assert float(site.square().mean()) == pytest.approx(1, rel=1e-5)
+    codes, scaled = dictionary.decompose(scaled_x)
+    dictionary.rescale(scaling)
+    raw_codes, raw = dictionary.decompose(x)
+    torch.testing.assert_close(raw_codes, codes * scaling.y_scale)
+    torch.testing.assert_close(raw, scaled * scaling.y_units + scaling.y_mean)
+
+
 def test_a_fit_explains_every_site_however_small_its_activations_are():
     """The second site is a thousandth of the first, and shares its features."""
     generator = torch.Generator().manual_seed(0)

@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench browser clean
 
 help:
 	@echo 'make demo    train, record, decompose, explain and intervene on a CartPole agent; writes a report'
@@ -25,7 +25,7 @@ help:
 demo: .venv/runtime.stamp
 	$(BIN)/policyscope demo
 
-test: .venv/dev.stamp
+test: .venv/dev.stamp browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: .venv/dev.stamp
@@ -38,6 +38,13 @@ check: .venv/dev.stamp
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+# The studio is tested in a real browser. Where none can be had those tests are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+		echo 'Installing Chromium for the tests of the studio.'; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || echo 'No Chromium, and none could be installed: the tests of the studio will be skipped.'
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks

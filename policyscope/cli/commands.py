@@ -734,7 +734,7 @@ FIT_OPTIONS = (
         type=float,
         default=0.0,
         metavar="X",
-        help="weight of errors by what they change in the agent's outputs (0: none, try 1)",
+        help="weight of errors by what they change in the agent's outputs (0: none, try 3)",
     ),
     flag(
         "--online",

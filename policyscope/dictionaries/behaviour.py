@@ -4,10 +4,14 @@ An error e of the activation moves the agent's outputs by about A e; where what 
 by exactly that. Two errors of one size can differ in it by orders of magnitude, so a fit may ask
 for the second to be small too. (Braun et al. 2024, arXiv 2405.12241, fit through the whole rest of
 the network to that end; A is the rest of it to first order, found once.)
+
+The sum of both errors is one quadratic form, so it is asked for as a change of coordinates and not
+as a term of the loss: features then compete for what the agent hears from the first step on.
 """
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -37,6 +41,18 @@ class Behaviour:
                 "no behaviour to explain. Give more, or those of another site."
             )
         return cls(factor, weight, normalizer)
+
+    def metric(
+        self, y: Float[Tensor, "step unit"], units: float | Float[Tensor, " unit"]
+    ) -> Float[Tensor, "unit unit"]:
+        """M with eᵀ M e = ‖e‖² + weight · (variance of y) · (share of behaviour that e moves).
+
+        `y` and e are in `units` of raw activations.
+        """
+        variance = float((y - y.mean(0)).square().sum(-1).mean())
+        heard = (self.factor * units).double()
+        weighed = (self.weight * variance / self.normalizer) * (heard.T @ heard)
+        return (torch.eye(y.shape[1], device=y.device).double() + weighed).to(y)
 
     def unexplained(self, error: Float[Tensor, "step unit"]) -> Float[Tensor, ""]:
         """The share of the behaviour's variance that the error leaves unexplained."""

@@ -17,6 +17,7 @@ from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Loss, Stage
 from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.sparse import Sparse, explain
 from policyscope.dictionaries.topk import check_k, top_k
+from policyscope.dictionaries.turn import Turn
 
 
 @DICTIONARIES.register("bilinear")
@@ -51,6 +52,11 @@ class Bilinear(Sparse):
     ) -> Loss:
         pre = self.pre(x)
         return explain(self, pre, self.activate(pre), y, stage, self.revival)
+
+    @torch.no_grad()
+    def turn(self, turn: Turn) -> None:
+        super().turn(turn)
+        self.second.copy_(turn.reading(self.second))
 
     @torch.no_grad()
     def rescale(self, scaling: Scaling) -> None:

@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from policyscope.dictionaries.coordinates import Coordinates
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.products import fast_products
+
+PLAIN = Coordinates()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +53,18 @@ class Curves:
 @fast_products()
 @torch.no_grad()
 def measure(
-    dictionary: Dictionary, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]
+    dictionary: Dictionary,
+    x: Float[Tensor, "step unit"],
+    y: Float[Tensor, "step target"],
+    coordinates: Coordinates = PLAIN,
 ) -> dict[str, float]:
-    """`unexplained`, `l0` and `dead` of a dictionary on the steps given.
+    """`unexplained`, `l0` and `dead` of a dictionary on steps that are in `coordinates`.
 
     `unexplained` is NaN where y does not vary, for then there is nothing to explain.
     """
     codes, reconstruction = dictionary.decompose(x)
-    error = (reconstruction - y).double().square().sum()
+    error = coordinates.straight(reconstruction - y).double().square().sum()
+    y = coordinates.straight(y)
     active = codes != 0
     return {
         "unexplained": float(error / variation(y)),

@@ -19,6 +19,7 @@ from policyscope.address import Site
 from policyscope.dictionaries.feature import Feature
 from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.schedule import Schedule
+from policyscope.dictionaries.turn import Turn
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.registry import Registry
 
@@ -133,6 +134,15 @@ class Dictionary(nn.Module, ABC):
         Kinds whose schedule scales must say how.
         """
         raise InvalidInput(f"{type(self).__name__} cannot be fitted with scale=True.")
+
+    def turn(self, turn: Turn) -> None:
+        """Turns a dictionary fitted in turned coordinates into the same one before the turn.
+
+        Called before `rescale`. Kinds that can be fitted to behaviour must say how.
+        """
+        raise InvalidInput(
+            f"{type(self).__name__} cannot be fitted to behaviour: it has nothing to fit to it."
+        )
 
     def build(self, d_in: int, d_out: int, generator: torch.Generator) -> None:
         """Makes fresh parameters for activations of `d_in` units in and `d_out` units out."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from policyscope.dictionaries.behaviour import Behaviour
 from policyscope.dictionaries.checkpoint import Checkpoint
+from policyscope.dictionaries.coordinates import Coordinates
 from policyscope.dictionaries.curves import Curves, measure
 from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.products import fast_products
-from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.schedule import Schedule
 from policyscope.dictionaries.source import InMemory, Pair, Source, checked, few
 from policyscope.dictionaries.training import Training
@@ -82,8 +82,9 @@ def fit(
 
     `schedule` is by default the one of its kind. `seed` draws the parameters, `data_seed` the order
     of the steps, which is new in every epoch. `behaviour` also weighs the error by what it changes
-    in the agent's outputs. A `checkpoint` is written at the end too: it is the caller's to forget
-    when the result is safe. `dictionary` itself is left as it is. Fits on the device of `x`.
+    in the agent's outputs; directions then have unit norm in that metric, not in raw units. A
+    `checkpoint` is written at the end too: it is the caller's to forget when the result is safe.
+    `dictionary` itself is left as it is. Fits on the device of `x`.
     """
     return fit_source(
         dictionary,
@@ -117,22 +118,22 @@ def fit_source(
     schedule.check()
     x, y = checked(*source.sample(CALIBRATION_STEPS))
     built = build(dictionary, x, y, seed)
-    scaling = built.scaling(x, y) if schedule.scale else Scaling.none(x, y)
-    probe = scaling.apply(*probe_of(held_out, x, y))
-    sample = scaling.apply(x, y)
+    scaling = built.scaling(x, y) if schedule.scale else None
+    coordinates = Coordinates.of(x, y, scaling, behaviour)
+    probe = coordinates.apply(*probe_of(held_out, x, y))
+    sample = coordinates.apply(x, y)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         is_solved = built.solve(*sample, generator)
     if is_solved:
-        curves = solved_curves(built, sample, probe)
+        curves = solved_curves(built, coordinates, sample, probe)
     else:
-        training = Training(built, schedule, scaling, source.count, behaviour)
-        identity = identity_of(built, source, seed)
+        training = Training(built, schedule, coordinates, source.count)
+        identity = identity_of(built, source, seed, behaviour)
         curves = Curves.of(train(training, source, probe, identity, checkpoint))
         with torch.no_grad():
             built.finish(*sample)
-    if schedule.scale:
-        built.rescale(scaling)
+    coordinates.fold(built)
     return Fitted(built, curves, seed, data_seed)
 
 
@@ -160,7 +161,7 @@ def train(
                 raise NotEnoughData(f"The source gave no batch in epoch {epoch + 1}.")
             means = training.means()
             check_converging(means["loss"], epoch, schedule.learning_rate)
-            rows.append({**means, **measure(dictionary, *probe)})
+            rows.append({**means, **measure(dictionary, *probe, training.coordinates)})
             training.begin_epoch()
             progress.advance(0, f"unexplained {rows[-1]['unexplained']:.3g}")
     if checkpoint is not None:
@@ -175,7 +176,9 @@ def rest_of(training: Training, source: Source, epoch: int) -> Iterator[Pair]:
     return left if isinstance(source, InMemory) else (checked(*pair) for pair in left)
 
 
-def identity_of(dictionary: Dictionary, source: Source, seed: int) -> dict[str, Any]:
+def identity_of(
+    dictionary: Dictionary, source: Source, seed: int, behaviour: Behaviour | None
+) -> dict[str, Any]:
     """What must be the same for a fit to go on from a checkpoint."""
     return {
         "kind": type(dictionary).__name__,
@@ -184,15 +187,18 @@ def identity_of(dictionary: Dictionary, source: Source, seed: int) -> dict[str, 
         "samples": source.count,
         "data": str(getattr(source, "data_seed", "")),
         "seed": seed,
+        "behaviour": 0.0 if behaviour is None else behaviour.weight,
     }
 
 
-def solved_curves(dictionary: Dictionary, sample: HeldOut, probe: HeldOut) -> Curves:
+def solved_curves(
+    dictionary: Dictionary, coordinates: Coordinates, sample: HeldOut, probe: HeldOut
+) -> Curves:
     """One row for a kind that found its parameters at once."""
     x, y = sample
     with torch.no_grad():
         mse = float((dictionary(x) - y).square().sum(-1).mean())
-    return Curves.of([{"loss": mse, "mse": mse, **measure(dictionary, *probe)}])
+    return Curves.of([{"loss": mse, "mse": mse, **measure(dictionary, *probe, coordinates)}])
 
 
 def build(dictionary: Kind, x: Tensor, y: Tensor, seed: int) -> Kind:

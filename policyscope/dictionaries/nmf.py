@@ -19,6 +19,7 @@ from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary
 from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.solved import K_HELP, Solved, check_kept, is_same, kept_warnings
 from policyscope.dictionaries.sparse import unit_rows
+from policyscope.dictionaries.turn import Turn
 from policyscope.errors import InvalidInput
 
 # Of the samples, spread evenly, this many make the parts: the time is in proportion.
@@ -112,6 +113,10 @@ class NMF(Solved):
                 "Give more iterations, or fewer parts."
             )
         return torch.from_numpy(found.components_).float().to(x.device)
+
+    def turn(self, turn: Turn) -> None:
+        # Turned activations are not non-negative.
+        Dictionary.turn(self, turn)
 
     def rescale(self, scaling: Scaling) -> None:
         # Centred activations are not non-negative.

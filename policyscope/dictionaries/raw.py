@@ -18,6 +18,7 @@ from policyscope.dictionaries.dictionary import DICTIONARIES, Dictionary
 from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.solved import K_HELP, Solved, check_kept, is_same
 from policyscope.dictionaries.sparse import unit_rows
+from policyscope.dictionaries.turn import Turn
 from policyscope.errors import InvalidInput
 
 
@@ -65,6 +66,10 @@ class Raw(Solved):
         else:
             self.write(x, y)
         return True
+
+    def turn(self, turn: Turn) -> None:
+        # A unit that is read through a turn is no raw unit.
+        Dictionary.turn(self, turn)
 
     def rescale(self, scaling: Scaling) -> None:
         # A unit that is read through a scaling is no raw unit.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from policyscope.dictionaries.dictionary import DICTIONARIES, LAST, Dictionary, Loss, Stage
+from policyscope.dictionaries.turn import Turn
 from policyscope.errors import InvalidInput
 
 
@@ -43,6 +44,13 @@ class ReLU(Dictionary):
 
     def directions(self) -> Float[Tensor, "feature unit"]:
         return self.decoder.weight.detach().T
+
+    @torch.no_grad()
+    def turn(self, turn: Turn) -> None:
+        reading = cast(nn.Linear, self.encoder[0]).weight
+        reading.copy_(turn.reading(reading))
+        self.decoder.weight.copy_(turn.writing(self.decoder.weight.T).T)
+        self.decoder.bias.copy_(turn.writing(self.decoder.bias))
 
     def loss(
         self,

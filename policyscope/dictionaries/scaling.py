@@ -38,11 +38,6 @@ class Scaling:
         sites = [site.new_full((site.shape[1],), spread(site)) for site in y.split(splits, 1)]
         return replace(whole, y_relative=torch.cat(sites) / whole.y_scale)
 
-    @classmethod
-    def none(cls, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> "Scaling":
-        """Leaves everything as it is."""
-        return cls(torch.zeros_like(x[0]), 1.0, torch.zeros_like(y[0]), 1.0)
-
     def apply(
         self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]
     ) -> tuple[Float[Tensor, "step unit"], Float[Tensor, "step target"]]:

@@ -18,6 +18,7 @@ from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.selection import top_per_step
 from policyscope.dictionaries.sparse import Sparse, explain_codes
 from policyscope.dictionaries.topk import check_k, top_k
+from policyscope.dictionaries.turn import Turn
 
 
 @DICTIONARIES.register("skip")
@@ -50,6 +51,11 @@ class Skip(Sparse):
     ) -> Loss:
         codes = top_per_step(self.reader(x), self.k)
         return explain_codes(self, codes, y, stage, self.revival, past=self.bypass(x))
+
+    @torch.no_grad()
+    def turn(self, turn: Turn) -> None:
+        super().turn(turn)
+        self.skip.copy_(turn.writing(turn.reading(self.skip).T).T)
 
     @torch.no_grad()
     def rescale(self, scaling: Scaling) -> None:

@@ -19,6 +19,7 @@ from policyscope.dictionaries.dictionary import Dictionary, Loss, Stage
 from policyscope.dictionaries.revival import auxiliary_loss
 from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.schedule import Schedule
+from policyscope.dictionaries.turn import Turn
 
 
 class Sparse(Dictionary):
@@ -73,6 +74,14 @@ class Sparse(Dictionary):
     @torch.no_grad()
     def after_step(self) -> None:
         self.decoder.div_(self.decoder.norm(dim=-1, keepdim=True).clamp(min=1e-8))
+
+    @torch.no_grad()
+    def turn(self, turn: Turn) -> None:
+        # Directions have unit norm in the turned coordinates only: codes that compete stay as they
+        # are.
+        self.encoder.copy_(turn.reading(self.encoder))
+        self.decoder.copy_(turn.writing(self.decoder))
+        self.decoder_bias.copy_(turn.writing(self.decoder_bias))
 
     @torch.no_grad()
     def rescale(self, scaling: Scaling) -> None:

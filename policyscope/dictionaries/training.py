@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from policyscope.dictionaries.behaviour import Behaviour
+from policyscope.dictionaries.coordinates import Coordinates
 from policyscope.dictionaries.dictionary import Dictionary, Stage
-from policyscope.dictionaries.scaling import Scaling
 from policyscope.dictionaries.schedule import Schedule
 
 
@@ -23,21 +22,19 @@ class Training:
         self,
         dictionary: Dictionary,
         schedule: Schedule,
-        scaling: Scaling,
+        coordinates: Coordinates,
         count: int,
-        behaviour: Behaviour | None = None,
     ) -> None:
         self.dictionary = dictionary
         self.schedule = schedule
-        self.scaling = scaling
-        self.behaviour = behaviour
+        self.coordinates = coordinates
         self.count = count
         self.steps = schedule.epochs * math.ceil(count / schedule.batch_size)
         self.step = 0
         self.weights = [p for p in dictionary.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(self.weights, lr=schedule.learning_rate, fused=True)
         self.silent: Int[Tensor, " feature"] = torch.zeros(
-            len(dictionary), dtype=torch.long, device=scaling.x_mean.device
+            len(dictionary), dtype=torch.long, device=self.weights[0].device
         )
         self.begin_epoch()
 
@@ -48,20 +45,15 @@ class Training:
 
     def take(self, x: Float[Tensor, "step unit"], y: Float[Tensor, "step target"]) -> None:
         """One step of Adam on a batch of raw activations."""
-        if self.schedule.scale:
-            x, y = self.scaling.apply(x, y)
+        x, y = self.coordinates.apply(x, y)
         for group in self.adam.param_groups:
             group["lr"] = self.schedule.learning_rate_at(self.step, self.steps)
         self.adam.zero_grad(set_to_none=True)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.schedule.bfloat16):
             loss = self.dictionary.loss(x, y, self.stage())
-        total, parts = loss.total, {"loss": loss.total, **loss.parts}
-        if self.behaviour is not None:
-            error = (loss.reconstruction - y) * self.scaling.y_units
-            parts["behaviour"] = self.behaviour.unexplained(error)
-            total = total + self.behaviour.weight * y.shape[1] * parts["behaviour"]
-            parts["loss"] = total
-        total.backward()
+        heard = self.coordinates.parts(loss.reconstruction.detach() - y)
+        parts = {"loss": loss.total, **loss.parts, **heard}
+        loss.total.backward()
         self.dictionary.before_step()
         if self.schedule.clip < math.inf:
             torch.nn.utils.clip_grad_norm_(self.weights, self.schedule.clip)

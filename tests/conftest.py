@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ settings.register_profile("policyscope", deadline=None, derandomize=True)
 settings.load_profile("policyscope")
 
 torch.set_num_threads(1)
+
+# A shell that runs the tests in the background has them ignore interrupts, and so would every
+# command that a test starts in order to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIT = ("--reads", "fc2:in", "--writes", "fc3:in", "--seeds", "2", "--epochs", "3")
 

@@ -21,6 +21,7 @@ from policyscope import cli, progress
 progress.SILENCE_SECONDS = 0
 sys.exit(cli.main())
 """
+ENDED_SECONDS = 120
 RECORD = ("--site", "fc2:in", "--rows", "64", "--name", "long", "--steps")
 FIT = ("--reads", "fc2:in", "--writes", "fc3:in", "--name", "long", "--epochs", "1000000")
 STEER = ("layer2/k4", "--alpha", "1", "--episodes", "20000", "--random-directions", "0")
@@ -64,7 +65,7 @@ def test_interrupt_ends_a_command_and_keeps_what_is_committed(
         complaint = command(name, study, *words, *more).complaint
         assert f"is being written by process {process.pid}" in complaint
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=ENDED_SECONDS)
     assert process.returncode == 130
     assert out == ""
     expected = f"{STOPPED} Go on with --resume." if name == "record" else STOPPED

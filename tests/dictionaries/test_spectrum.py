@@ -17,7 +17,7 @@ from policyscope.fold import Fold
 
 
 def planted(steps: int = 4000) -> torch.Tensor:
-    """Twelve units that vary along three directions with variances 92, 7.5 and 0.5; two are dead."""
+    """Twelve units varying along three directions, variances 92, 7.5 and 0.5; two are dead."""
     generator = torch.Generator().manual_seed(0)
     axes = torch.linalg.qr(torch.randn(10, 3, generator=generator))[0].T
     spread = torch.tensor([92.0, 7.5, 0.5]).sqrt()

@@ -27,7 +27,9 @@ from policyscope.dictionaries.family import fit_family
 from policyscope.dictionaries.fit import Fitted, fit_source
 from policyscope.dictionaries.relu import ReLU
 from policyscope.dictionaries.schedule import Schedule
+from policyscope.dictionaries.solved import Solved
 from policyscope.dictionaries.source import InMemory, Pair
+from policyscope.dictionaries.spectrum import Spectrum
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.recordings.batches import batches, places_of
 from policyscope.recordings.recording import Recording
@@ -214,11 +216,21 @@ class Choice:
     best: Candidate
     candidates: tuple[Candidate, ...]
     stability: Stability | None
+    spectrum: Spectrum | None = None
+    """Of the site that is read, on the episodes that choose; None of less than two samples."""
 
     @property
     def dictionary(self) -> Dictionary:
         """The dictionary that is kept."""
         return self.best.fitted.dictionary
+
+    @property
+    def objection(self) -> str:
+        """What the spectrum has against its width; empty where nothing."""
+        if self.spectrum is None or isinstance(self.dictionary, Solved):
+            return ""
+        active = getattr(self.dictionary, "k", None) or max(1, round(self.best.score.l0))
+        return self.spectrum.objection(len(self.dictionary), active)
 
     def to_json(self) -> dict[str, Any]:
         """What the seeds say, for the dictionary's header and `fit --json`."""
@@ -234,6 +246,8 @@ class Choice:
             "dead": self.best.score.dead,
             "dead_by_seed": [c.score.dead for c in self.candidates],
             "collapsed_seeds": sum(c.score.dead == 1.0 for c in self.candidates),
+            "spectrum": None if self.spectrum is None else self.spectrum.to_json(),
+            "objection": self.objection,
             "stability": None
             if self.stability is None
             else {
@@ -269,6 +283,7 @@ def fit_choices(
     for one in schedules:
         one.check()
     fitted = fit_seeds(samples, choices, schedules, seed, behaviour, resume_in, resume)
+    spectrum = Spectrum.of(samples.choose_x) if len(samples.choose_x) > 1 else None
     found = []
     for those in fitted:
         candidates = tuple(measure(one, samples) for one in those)
@@ -280,7 +295,7 @@ def fit_choices(
                 [c.member.alive for c in candidates],
                 reference=best,
             )
-        found.append(Choice(candidates[best], candidates, again))
+        found.append(Choice(candidates[best], candidates, again, spectrum))
     return found
 
 
@@ -542,4 +557,5 @@ def fit_table(choices: Sequence[Choice]) -> Table:
         "worst (the score is on others, if there are any); "
         "found again: share of other seeds with a matching direction (|cosine| ≥ 0.9)."
     )
-    return Table("Dictionaries", columns, tuple(rows), note)
+    objections = [f"{c.dictionary.name}: {c.objection}" for c in choices if c.objection]
+    return Table("Dictionaries", columns, tuple(rows), "\n".join([note, *objections]))

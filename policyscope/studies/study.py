@@ -8,9 +8,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ from policyscope.experiments.nudge import Nudge
 from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
 from policyscope.experiments.sweep import Sweep, sweep
 from policyscope.features.describe import FeatureTable, describe
+from policyscope.features.firings import firings
 from policyscope.interventions.intervention import Intervention
 from policyscope.progress import track
 from policyscope.recordings.batches import batches
@@ -520,6 +521,8 @@ class Study(Store):
         with self.keeping("features", fitted.name, "features.json") as keep:
             source = self.source_of(fitted, recording)
             table = describe(self.agent, source, fitted, top=top, seed=seed)
+            # The studio's page of a feature shows them, and is not to wait until they are found.
+            firings(source, fitted)
             keep(table.to_json())
         return table
 
@@ -839,8 +842,12 @@ def place(
 
 
 def default_name(writes: Site, dictionary: Dictionary) -> str:
-    """A name that says where a dictionary writes, its kind and its width."""
-    return f"{str(writes).replace(':', '.')}/{kind_of(dictionary)}{dictionary.width}"
+    """A name that says where a dictionary writes, its kind, its width, and its k if unusual."""
+    usual = {field.name: field.default for field in fields(cast(Any, dictionary))}
+    k = getattr(dictionary, "k", None)
+    # A width of 0 is that of the site.
+    parts = (kind_of(dictionary), dictionary.width or "", "" if k == usual.get("k") else f"-k{k}")
+    return f"{str(writes).replace(':', '.')}/{''.join(map(str, parts))}"
 
 
 def sizes_file(reads: Site, writes: Site) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from policyscope.address import Site
 from policyscope.dictionaries.relu import ReLU
+from policyscope.dictionaries.topk import TopK
 from policyscope.document import as_text
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.recordings.recording import Recording
@@ -131,6 +132,20 @@ def test_the_seed_that_explains_most_is_kept(samples: Samples) -> None:
     assert found["seed"] == found["seeds"][scores.index(min(scores))]
     assert as_text(found)
     assert "4 of 4" in str(fit_table([choice]))
+
+
+def test_more_features_than_the_spectrum_feeds_are_objected_to(samples: Samples) -> None:
+    wide, narrow = TopK(width=4096, k=1), TopK(width=1, k=1)
+    wide.name, narrow.name = "wide", "narrow"
+    site = Site.parse("fc2:in")
+    how = {"seeds": 1, "epochs": 1, "batch_size": 4096, "seed": 0}
+    found = fit_choices(samples, [wide, narrow], site, site, **how)
+    assert found[0].objection.startswith("Width 4,096 is more than the")
+    assert found[1].objection == ""
+    assert found[0].to_json()["spectrum"]["advised_width"] < 4096
+    note = fit_table(found).note
+    assert "wide: Width 4,096" in note
+    assert "narrow:" not in note
 
 
 def test_one_seed_has_no_stability(samples: Samples) -> None:

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from policyscope.address import Site
 from policyscope.agents.adapters.torch import TorchAgent
 from policyscope.agents.architectures import MLP
+from policyscope.dictionaries.dictionary import Dictionary
+from policyscope.dictionaries.raw import Raw
 from policyscope.dictionaries.relu import ReLU
 from policyscope.dictionaries.topk import TopK
 from policyscope.errors import InUse, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.interventions.ablate import ablate
-from policyscope.studies.study import Study
+from policyscope.studies.study import Study, default_name
 
 LAYER = "layer2/k4"
 
@@ -103,6 +106,20 @@ def test_sizes_are_compared_where_there_are_several(opened: Study) -> None:
     assert kept["dictionaries"] == ["fc3.in/relu2", "fc3.in/relu3"]
     assert [row["width"] for row in kept["rows"]] == [2, 3]
     assert [row["penalty"] for row in opened.notes("fc3.in/relu2")["penalties"]] == [1e-3]
+
+
+@pytest.mark.parametrize(
+    ("dictionary", "name"),
+    [
+        (ReLU(2), "fc2.in/relu2"),
+        (TopK(width=16), "fc2.in/topk16"),
+        (TopK(width=16, k=3), "fc2.in/topk16-k3"),
+        (Raw(), "fc2.in/raw"),
+        (Raw(k=5), "fc2.in/raw-k5"),
+    ],
+)
+def test_a_name_tells_dictionaries_apart(dictionary: Dictionary, name: str) -> None:
+    assert default_name(Site.parse("fc2:in"), dictionary) == name
 
 
 def test_fit_keeps_its_name_and_is_found_by_it(opened: Study) -> None:

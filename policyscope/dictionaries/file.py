@@ -87,8 +87,10 @@ def load(directory: Path) -> Dictionary:
         facts = header["facts"]
         dictionary = kind(**header["choices"])
         dictionary.place(facts)
+        tensors = parse_tensors(content)
+        check_size(dictionary.width or facts["d_in"], facts, tensors)
         dictionary.build(facts["d_in"], facts["d_out"], torch.Generator())
-        dictionary.load_state_dict(parse_tensors(content))
+        dictionary.load_state_dict(tensors)
     except FileNotFoundError:
         raise CorruptFile(
             f"{weights} is missing; restore it, or fit the dictionary again."
@@ -98,6 +100,17 @@ def load(directory: Path) -> Dictionary:
             f"{directory} does not hold the {kind.__name__} it says: {error}"
         ) from error
     return dictionary
+
+
+def check_size(width: int, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError where the header asks for more room than the weights it comes with fill."""
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    least = max(width * facts["d_out"], facts["d_in"])
+    if least > numbers:
+        raise ValueError(
+            f"{width:,} features from {facts['d_in']:,} to {facts['d_out']:,} units are at least "
+            f"{least:,} numbers, but {WEIGHTS} has {numbers:,}."
+        )
 
 
 def read_header(directory: Path) -> dict[str, Any]:

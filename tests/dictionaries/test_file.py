@@ -168,11 +168,8 @@ def test_every_flipped_byte_and_every_truncation_is_noticed(fitted, tmp_path):
 
 def test_a_header_that_asks_for_more_room_than_its_weights_fill_gets_none(fitted, tmp_path):
     save(fitted, tmp_path / "d")
-    path = tmp_path / "d" / "dictionary.json"
-    header = json.loads(path.read_text("utf-8"))
-    header["facts"]["d_out"] = 10**9
-    path.write_text(json.dumps(header), "utf-8")
-    with pytest.raises(CorruptFile, match="at least .* numbers, but weights.safetensors has"):
+    change_header(tmp_path / "d", facts={**read_header(tmp_path / "d")["facts"], "d_out": 10**9})
+    with pytest.raises(CorruptFile, match=r"at least .* numbers, but weights.safetensors has"):
         load(tmp_path / "d")
 
 

@@ -31,7 +31,7 @@ from policyscope.dictionaries.solved import Solved
 from policyscope.dictionaries.source import InMemory, Pair
 from policyscope.dictionaries.spectrum import Spectrum
 from policyscope.errors import InvalidInput, UnknownName
-from policyscope.recordings.batches import batches, places_of
+from policyscope.recordings.batches import places_of
 from policyscope.recordings.recording import Recording
 from policyscope.scores.reconstruction import Reconstruction, ReconstructionScore
 from policyscope.scores.redundancy import (
@@ -46,7 +46,14 @@ from policyscope.scores.score import UNKNOWN_EPISODES
 from policyscope.scores.stability import Stability, stability
 from policyscope.statistics.episodes import FEWEST_EPISODES
 from policyscope.studies.online import Online
-from policyscope.studies.streamed import Streamed, is_too_large, step_bytes, stream, together
+from policyscope.studies.streamed import (
+    Streamed,
+    in_one,
+    is_too_large,
+    pairs,
+    step_bytes,
+    stream,
+)
 from policyscope.table import Column, Table
 
 CHOOSE_SHARE = 0.1
@@ -193,11 +200,10 @@ def read_pairs(
     generator = np.random.default_rng(0)
     rows = READ_BYTES // step_bytes(recording, reads, writes) + 1
     parts = list(
-        batches(recording, columns, rows, generator=generator, shuffle=None, episodes=episodes)
+        pairs(recording, columns, rows, generator=generator, shuffle=None, episodes=episodes)
     )
-    x = np.concatenate([part[0] for part in parts])
-    y = np.concatenate([together(part[1:]) for part in parts])
-    return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
+    x = in_one([x for x, _ in parts])
+    return x, x if parts[0][0] is parts[0][1] else in_one([y for _, y in parts])
 
 
 @dataclass(frozen=True, eq=False)

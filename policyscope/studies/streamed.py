@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ LARGEST_IN_MEMORY = 2**30
 CHOOSING_SHARE = 4
 """The samples that choose the best seed stay in memory, and may fill one part in four of that."""
 FLOAT_BYTES = 4
+
+Arrays = tuple[Shaped[np.ndarray, "sample unit"], Shaped[np.ndarray, "sample target"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +50,11 @@ class Streamed:
         """The pairs of one pass, shuffled without reading the recording whole."""
         generator = np.random.default_rng((self.data_seed, epoch))
         episodes = frozenset(self.fitted_on)
-        for x, *written in batches(
+        for x, y in pairs(
             self.recording, self.columns, batch_size, generator=generator, episodes=episodes
         ):
-            y = together(written)
-            yield torch.from_numpy(x).float(), torch.from_numpy(y).float()
+            read = torch.from_numpy(x).float()
+            yield read, read if y is x else torch.from_numpy(y).float()
 
     def sample(self, count: int) -> Pair:
         """At most so many pairs, drawn at random in runs of neighbours."""
@@ -92,21 +95,44 @@ def draw(
     recording: Recording, columns: tuple[str, ...], episodes: Set[int], most: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """At most so many samples of these episodes, drawn at random in runs of neighbours."""
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[Arrays] = []
     size, generator = min(most, 4096), np.random.default_rng(seed)
-    for x, *written in batches(recording, columns, size, generator=generator, episodes=episodes):
-        found.append((x, together(written)))
-        most -= len(x)
+    for pair in pairs(recording, columns, size, generator=generator, episodes=episodes):
+        found.append(pair)
+        most -= len(pair[0])
         if most <= 0:
             break
     kept = len(found[-1][0]) + min(most, 0)
+    is_one = found[-1][0] is found[-1][1]
     found[-1] = (found[-1][0][:kept], found[-1][1][:kept])
-    x, y = (np.concatenate([batch[side] for batch in found]) for side in (0, 1))
-    return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32))
+    x = in_one([x for x, _ in found])
+    return x, x if is_one else in_one([y for _, y in found])
 
 
-def together(
-    written: Sequence[Shaped[np.ndarray, "sample _"]],
-) -> Shaped[np.ndarray, "sample target"]:
-    """The units of all written sites, one site after another."""
-    return written[0] if len(written) == 1 else np.concatenate(written, axis=1)
+def pairs(
+    recording: Recording,
+    columns: Sequence[str],
+    rows: int,
+    *,
+    generator: np.random.Generator,
+    episodes: Set[int],
+    **how: Any,
+) -> Iterator[Arrays]:
+    """Batches of the first column, and of the others' units one site after another.
+
+    One array where an autoencoder reads what it writes: it is read and kept once.
+    """
+    read, *written = columns
+    if written == [read]:
+        for (x,) in batches(recording, [read], rows, generator=generator, episodes=episodes, **how):
+            yield x, x
+        return
+    for x, *parts in batches(
+        recording, columns, rows, generator=generator, episodes=episodes, **how
+    ):
+        yield x, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def in_one(parts: Sequence[Shaped[np.ndarray, "_ unit"]]) -> Float[Tensor, "sample unit"]:
+    """All samples as one tensor of float32."""
+    return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))

@@ -20,6 +20,7 @@ from torch import Tensor
 from policyscope.address import Moment, Site, check_name
 from policyscope.agents.agent import Agent
 from policyscope.agents.loading import open_agent, open_copy
+from policyscope.chat import SECONDS, LanguageModel, language_model
 from policyscope.dictionaries.behaviour import Behaviour
 from policyscope.dictionaries.card import Card
 from policyscope.dictionaries.cross_layer import CrossLayer
@@ -31,6 +32,7 @@ from policyscope.dictionaries.relu import ReLU
 from policyscope.dictionaries.saelens import export_saelens, import_saelens
 from policyscope.dictionaries.spectrum import Spectrum
 from policyscope.document import check_place, read_document, write_document
+from policyscope.envs.action_names import names_of
 from policyscope.envs.environment import Environment
 from policyscope.envs.families import arguments_to_read
 from policyscope.envs.make import check_id, make, make_drawable, most_rows
@@ -42,6 +44,9 @@ from policyscope.experiments.push import ALPHAS, find_nudge, nudge_to_json
 from policyscope.experiments.sweep import Sweep, sweep
 from policyscope.features.describe import FeatureTable, describe
 from policyscope.features.firings import firings
+from policyscope.features.label import Label
+from policyscope.features.labellers.llm import SOURCE as ASKED
+from policyscope.features.labelling import Attempt, Labelling, label
 from policyscope.interventions.intervention import Intervention
 from policyscope.progress import track
 from policyscope.recordings.batches import batches
@@ -66,6 +71,7 @@ from policyscope.studies.fitting import (
     notes_of,
 )
 from policyscope.studies.inspection import Inspection, inspect_in
+from policyscope.studies.labels import GivenLabel, Labels
 from policyscope.studies.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from policyscope.studies.online import Online
 from policyscope.studies.search import (
@@ -526,6 +532,67 @@ class Study(Store):
             keep(table.to_json())
         return table
 
+    def label(
+        self,
+        dictionary: str | Dictionary,
+        *,
+        llm: Sequence[str] | LanguageModel | None = None,
+        features: Sequence[int] | None = None,
+        recording: str | None = None,
+        again: bool = False,
+        timeout: float = SECONDS,
+        seed: int = 0,
+    ) -> Labelling:
+        """Labels features by a language model, or by rules without one, and keeps each label.
+
+        `llm` is the URL of a chat server and the name of a model; each request to it may take
+        `timeout` seconds. Features that it has labelled before are left out, unless `again`. Labels
+        are added to the history, and none that a person gave is replaced.
+        """
+        model = None if llm is None else language_model(llm, timeout)
+        fitted = self.dictionary(dictionary)
+        name = fitted.name
+        described = self.result("features", name, "features.json")
+        if model is not None and described is None:
+            raise InvalidInput(
+                f"Nobody has looked at the features of {name!r} yet, and a model is told what they "
+                f"do. Run: policyscope features {self.directory} {name}"
+            )
+        source = self.source_of(fitted, recording)
+        history, author = Labels(self.directory), "" if model is None else model.name
+        weights = history.weights(name)
+
+        def keep(index: int, found: Label) -> None:
+            history.add(
+                GivenLabel.found(
+                    found, name, index, author=author, recording=source.name, weights=weights
+                )
+            )
+
+        with self.writing("labels", [name]):
+            wanted = range(len(fitted)) if features is None else features
+            chosen = [fitted[index].index for index in wanted]
+            by = "rules" if model is None else ASKED
+            there = {
+                index: given
+                for index in chosen
+                if not again and (given := history.by(name, index, by, author))
+            }
+            found = label(
+                source,
+                fitted,
+                llm=model,
+                features=[index for index in chosen if index not in there],
+                known=described,
+                about=self.introduction(fitted),
+                actions=self.action_names(),
+                keep=keep,
+                seed=seed,
+            )
+        before = [Attempt(index, "there already", one.as_label()) for index, one in there.items()]
+        attempts = sorted([*before, *found.attempts], key=lambda one: one.index)
+        return replace(found, attempts=tuple(attempts))
+
     def correlate(
         self, dictionary: str | Dictionary, *, recording: str | None = None, seed: int = 0
     ) -> FeatureTable:
@@ -763,6 +830,26 @@ class Study(Store):
         return write_report(self, None if out is None else Path(out))
 
     # --- shared by the verbs -----------------------------------------------------------------
+
+    def introduction(self, dictionary: Dictionary) -> str:
+        """Whose features these are, for somebody who has never heard of the study."""
+        actions = ", ".join(self.action_names())
+        return (
+            f"An agent ({self.agent.algorithm}) acts in the environment {self.environment_id}"
+            f"{f', where its actions are {actions}' if actions else ''}. The feature is one of "
+            f"{len(dictionary)} of a dictionary that reads {dictionary.reads} and writes "
+            f"{dictionary.writes}."
+        )
+
+    def action_names(self) -> list[str]:
+        """What the actions are called; none where the environment cannot be made here."""
+        with suppress(PolicyscopeError):
+            environment = self.make_environment(1)
+            try:
+                return names_of(self.environment_id, environment.action_space)
+            finally:
+                environment.close()
+        return []
 
     def about(self, dictionary: Dictionary) -> dict[str, Any]:
         """What others are told of a dictionary beside its weights."""

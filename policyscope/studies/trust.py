@@ -16,13 +16,18 @@ from policyscope.errors import UntrustedFile
 from policyscope.studies.manifest import Manifest
 
 
-def marks() -> Path:
-    """The file of marks: in $POLICYSCOPE_STATE, or the user's folder for state."""
-    state = os.environ.get("POLICYSCOPE_STATE")
-    if state:
-        return Path(state) / "studies-made-here"
+def state() -> Path:
+    """The folder of what is remembered between runs: $POLICYSCOPE_STATE, or the user's own."""
+    given = os.environ.get("POLICYSCOPE_STATE")
+    if given:
+        return Path(given)
     home = os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")
-    return Path(home) / "policyscope" / "studies-made-here"
+    return Path(home) / "policyscope"
+
+
+def marks() -> Path:
+    """The file of marks."""
+    return state() / "studies-made-here"
 
 
 def names_code(manifest: Manifest) -> list[str]:

@@ -88,7 +88,7 @@ def directions_in_common(
 def codes_in_common(
     views: "Views", first: Dictionary, second: Dictionary
 ) -> Float[np.ndarray, "feature other"] | None:
-    """The correlations of their codes over a recording that holds what both read, if there is one."""
+    """The correlations of their codes over a recording of what both read, if there is one."""
     sites = [str(reads_of(one)) for one in (first, second)]
     for name in views.study.recordings():
         recording = views.study.recording(name)

@@ -26,9 +26,9 @@ LIKELIHOODS = ("logits",)
 
 def episode_table(views: "Views", query: Mapping[str, str], name: str) -> dict[str, Any]:
     """`episodes/RECORDING`"""
-    recording = views.study.recording(name)
+    recording = views.recording(name)
     numbers, counts = np.unique(np.asarray(recording.read("episode")), return_counts=True)
-    frames = Frames.open(recording.directory)
+    frames = views.frames(recording)
     pictured = {number: len(frames.steps(number)) for number in frames.episodes()}
     known = {episode.index: episode for episode in recording.episodes}
     rows = []
@@ -50,7 +50,7 @@ def episode_table(views: "Views", query: Mapping[str, str], name: str) -> dict[s
 
 def episode_page(views: "Views", query: Mapping[str, str], name: str, index: str) -> dict[str, Any]:
     """`episode/RECORDING/INDEX?features=A#1,B#2`"""
-    recording, number = views.study.recording(name), int(index)
+    recording, number = views.recording(name), int(index)
     past = recording.episode(number, (*small_columns(recording), "step"))
     lanes, groups = lanes_of(recording, past)
     one = next((e for e in recording.episodes if e.index == number), None)
@@ -68,7 +68,7 @@ def episode_page(views: "Views", query: Mapping[str, str], name: str, index: str
         "groups": [{"name": key, "lanes": names} for key, names in groups.items() if names],
         "events": events(views, metrics),
         "features": pinned(views, recording, number, query.get("features", "")),
-        "clip": clip(Frames.open(recording.directory), name, number, 0, length),
+        "clip": clip(views.frames(recording), name, number, 0, length),
     }
 
 
@@ -169,9 +169,9 @@ def clip_of(
     views: "Views", query: Mapping[str, str], name: str, index: str
 ) -> dict[str, Any] | None:
     """`clip/RECORDING/EPISODE?from=A&to=B`"""
-    recording = views.study.recording(name)
+    recording = views.recording(name)
     first, last = whole(query, "from", 0), whole(query, "to", 2**31)
-    return clip(Frames.open(recording.directory), name, int(index), first, last)
+    return clip(views.frames(recording), name, int(index), first, last)
 
 
 def clip(frames: Frames, name: str, episode: int, first: int, last: int) -> dict[str, Any] | None:
@@ -203,7 +203,7 @@ def sheet(views: "Views", query: Mapping[str, str], name: str, file: str) -> Any
     """`sheet/RECORDING/FILE`: a WebP picture."""
     from policyscope.studies.views.views import Blob
 
-    frames = Frames.open(views.study.recording(name).directory)
+    frames = views.frames(views.recording(name))
     if file not in {one.picture for one in frames.sheets}:
         raise UnknownName(f"Recording {name!r} has no sheet {file!r}.")
     return Blob((frames.directory / file).read_bytes(), "image/webp")
@@ -211,7 +211,7 @@ def sheet(views: "Views", query: Mapping[str, str], name: str, file: str) -> Any
 
 def window(views: "Views", query: Mapping[str, str], name: str, index: str) -> dict[str, Any]:
     """`window/RECORDING/EPISODE?dictionary=NAME&from=A&to=B`"""
-    recording = views.study.recording(name)
+    recording = views.recording(name)
     dictionary = dictionary_of(views, query.get("dictionary", ""))
     codes = codes_of(recording, dictionary, int(index))
     first, last = whole(query, "from", 0), whole(query, "to", len(codes) - 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from policyscope.address import Moment
 from policyscope.dictionaries.dictionary import Dictionary
@@ -70,21 +70,20 @@ def verdicts_of(views: "Views", name: str) -> dict[int, str]:
 
 def row(views: "Views", name: str, card: Document, verdicts: Mapping[int, str]) -> dict[str, Any]:
     """One feature in a table."""
-    given = views.labels.of(name, card["index"])
-    rule = card.get("label") or {}
+    label = views.labels.called(name, card["index"], card.get("label"))
     effect = card.get("action_effect") or {}
     effects = effect.get("measured") or effect.get("direct") or []
     strongest = max(range(len(effects)), key=lambda i: abs(effects[i] or 0.0), default=None)
     return {
         "index": card["index"],
-        "label": given[-1].text if given else rule.get("text", ""),
-        "status": given[-1].status if given else rule.get("status", "guess"),
-        "source": given[-1].source if given else rule.get("source", ""),
+        "label": label.get("text", ""),
+        "status": label.get("status", "guess"),
+        "source": label.get("source", ""),
         "dead": card["dead"],
         "firing_rate": card["firing_rate"],
         "max": card["max"],
         "mean": card["mean"],
-        "auroc": given[-1].auroc if given else rule.get("auroc"),
+        "auroc": label.get("auroc"),
         "metric": strongest_metric(card),
         "action": None if strongest is None else {"index": strongest, "effect": effects[strongest]},
         "value_effect": effect.get("value"),
@@ -109,18 +108,19 @@ def strongest_metric(card: Document) -> dict[str, Any] | None:
 def feature_page(views: "Views", query: Mapping[str, str], name: str, index: str) -> dict[str, Any]:
     """`feature/NAME/INDEX`"""
     found, number = features_document(views, name), int(index)
-    card = next((one for one in found["features"] if one["index"] == number), None)
-    if card is None:
-        raise UnknownName(f"{name} has no feature {number}; it has {len(found['features'])}.")
+    cards: list[Document] = found["features"]  # in the order of their indices
+    if number >= len(cards):
+        raise UnknownName(f"{name} has no feature {number}; it has {len(cards)}.")
+    card = cards[number]
     dictionary = dictionary_of(views, name)
-    recording = views.study.recording(found["recording"])
+    recording = views.recording(found["recording"])
     fired = firings_of(views, recording, dictionary)
     sweep = views.result("experiments", name, "sweep.json") or {}
     doses = [one for one in sweep.get("conditions", ()) if one["feature"] == number]
     effect = card.get("action_effect")
     labels = views.labels.of(name, number)
     sample, _ = fired.of(number)
-    episode = np.unique(np.asarray(recording.read("episode"))[sample])
+    episode = np.unique(at(recording, "episode", sample))
     return {
         **row(views, name, card, verdicts_of(views, name)),
         "dictionary": name,
@@ -187,11 +187,30 @@ def dictionary_of(views: "Views", name: str) -> Dictionary:
 
 def firings_of(views: "Views", recording: Recording, dictionary: Dictionary) -> Firings:
     """The firings of a dictionary in a recording, mapped once."""
-    known = views.__dict__.setdefault("_firings", {})
-    key = (recording.name, recording.steps, dictionary.name, id(dictionary))
-    if key not in known:
-        known[key] = firings(recording, dictionary)
-    return known[key]
+    place = (recording.name, dictionary.name)
+    with views.holding(place):
+        of, found = views.firings.get(place, (None, None))
+        if found is None or of != (recording.steps, dictionary):
+            found = firings(recording, dictionary)
+            views.firings[place] = ((recording.steps, dictionary), found)
+        return found
+
+
+def at(
+    recording: Recording, column: str, sample: Int[np.ndarray, " sample"]
+) -> Shaped[np.ndarray, "sample ..."]:
+    """One column at some samples of a recording; no more of it is read than the shards they are in.
+
+    `sample` may be in any order.
+    """
+    bounds = np.cumsum([0, *(shard.samples for shard in recording.shards)])
+    owner = np.searchsorted(bounds, sample, side="right") - 1
+    spec = recording.spec(column)
+    found = np.empty((len(sample), *spec.shape), spec.dtype)
+    for number in np.unique(owner).tolist():
+        here = owner == number
+        found[here] = recording.read(column, number)[sample[here] - bounds[number]]
+    return found
 
 
 def intervals(
@@ -199,37 +218,42 @@ def intervals(
 ) -> list[dict[str, Any]]:
     """Moments at several strengths, and some at which the feature is silent."""
     sample, value = fired.of(feature)
-    episode, step = (np.asarray(recording.read(name)) for name in ("episode", "step"))
-    names = [name for name in metrics if name in recording.columns]
     order = np.argsort(value, kind="stable")
-    groups = []
-    for name, at in GROUPS:
-        places = order[around(len(order), at)]
-        chosen = diverse(places, episode[sample[places]]) if len(places) else places
-        group = [(int(sample[place]), float(value[place])) for place in chosen.tolist()]
-        bounds = [strength for _, strength in group]
-        groups.append((name, group, min(bounds, default=0.0), max(bounds, default=0.0)))
+    groups: list[tuple[str, np.ndarray, np.ndarray]] = []
+    for name, strength in GROUPS:
+        places = order[around(len(order), strength)]
+        chosen = diverse(places, at(recording, "episode", sample[places]))
+        groups.append((name, sample[chosen], value[chosen]))
     draw = np.random.default_rng(feature)
-    silent = np.setdiff1d(draw.integers(len(step), size=8 * EXAMPLES), sample)[:EXAMPLES]
-    groups.append(("silent", [(int(one), 0.0) for one in silent.tolist()], 0.0, 0.0))
-    read = {name: np.asarray(recording.read(name)) for name in names}
-    return [
-        {
-            "name": name,
-            "low": low,
-            "high": high,
-            "moments": [
-                {
-                    "moment": str(Moment(recording.name, int(episode[at]), int(step[at]))),
-                    "activation": strength,
-                    "metrics": {metric: float(read[metric][at]) for metric in names},
-                }
-                for at, strength in group
-            ],
-        }
-        for name, group, low, high in groups
-        if group
-    ]
+    silent = np.setdiff1d(draw.integers(recording.steps, size=8 * EXAMPLES), sample)[:EXAMPLES]
+    groups.append(("silent", silent, np.zeros(len(silent), np.float32)))
+    every = np.concatenate([samples for _, samples, _ in groups]).astype(np.int64)
+    names = [name for name in metrics if name in recording.columns]
+    read = {name: at(recording, name, every).tolist() for name in ("episode", "step", *names)}
+    found, first = [], 0
+    for name, samples, strengths in groups:
+        places = range(first, first + len(samples))
+        first += len(samples)
+        if not len(samples):
+            continue
+        found.append(
+            {
+                "name": name,
+                "low": float(strengths.min()),
+                "high": float(strengths.max()),
+                "moments": [
+                    {
+                        "moment": str(
+                            Moment(recording.name, read["episode"][place], read["step"][place])
+                        ),
+                        "activation": float(strength),
+                        "metrics": {metric: float(read[metric][place]) for metric in names},
+                    }
+                    for place, strength in zip(places, strengths, strict=True)
+                ],
+            }
+        )
+    return found
 
 
 def around(count: int, at: float, width: int = 200) -> slice:
@@ -279,16 +303,10 @@ def neighbour(
     views: "Views", name: str, index: int, why: str, cosine: float, r: float | None
 ) -> dict[str, Any]:
     """One neighbour with its label."""
-    document = views.result("features", name, "features.json") or {"features": []}
-    cards = {card["index"]: card for card in document["features"]}
-    given = views.labels.of(name, index)
-    text = (
-        given[-1].text if given else ((cards.get(index) or {}).get("label") or {}).get("text", "")
-    )
     return {
         "dictionary": name,
         "index": index,
-        "label": text,
+        "label": label_of(views, name, index),
         "why": why,
         "cosine": cosine,
         "correlation": r,
@@ -296,15 +314,12 @@ def neighbour(
 
 
 def label_of(views: "Views", name: str, index: int) -> str:
-    """What a feature is called: as somebody last called it, else by its rule."""
-    given = views.labels.of(name, index)
-    if given:
-        return given[-1].text
+    """What a feature is called; see `Labels.called`."""
     document = views.result("features", name, "features.json") or {"features": []}
     cards: list[Document] = document["features"]
     # Features are kept in their order.
     card = cards[index] if index < len(cards) else {}
-    return (card.get("label") or {}).get("text", "")
+    return views.labels.called(name, index, card.get("label")).get("text", "")
 
 
 def unit(directions: Float[torch.Tensor, "feature unit"]) -> Float[torch.Tensor, "feature unit"]:

@@ -9,9 +9,7 @@ import policyscope
 from policyscope.dictionaries.file import read_curves, read_header
 from policyscope.envs.action_names import describe_actions
 from policyscope.errors import PolicyscopeError, UnknownName
-from policyscope.recordings.frames import Frames
-from policyscope.studies.findings import gaps
-from policyscope.studies.sections import read_results
+from policyscope.studies.findings import Results, gaps
 
 if TYPE_CHECKING:
     from policyscope.studies.views.views import Views
@@ -24,7 +22,6 @@ MUCH_UNEXPLAINED = 0.3
 def overview(views: "Views", query: Mapping[str, str]) -> dict[str, Any]:
     """`overview`"""
     study = views.study
-    results = read_results(study)
     return {
         "name": study.directory.name,
         "version": policyscope_version(),
@@ -40,8 +37,31 @@ def overview(views: "Views", query: Mapping[str, str]) -> dict[str, Any]:
         "dictionaries": [dictionary_row(views, name) for name in study.dictionaries()],
         "experiments": experiments(views),
         "evaluation": views.result("experiments", "evaluate.json"),
-        "next": [{"why": gap.what, "command": gap.command} for gap in gaps(study, results)][:4],
+        "next": [{"why": gap.what, "command": gap.command} for gap in gaps(study, presence(views))][
+            :4
+        ],
     }
+
+
+def presence(views: "Views") -> Results:
+    """Which results the study has kept, without what they say: some are large."""
+    study = views.study
+    names = study.dictionaries()
+
+    def there(room: str, file: str) -> dict[str, dict[str, Any]]:
+        return {name: {} for name in names if views.has(room, name, file)}
+
+    nudges = (study.directory / "experiments").glob("**/nudge.json")
+    return Results(
+        evaluation=views.result("experiments", "evaluate.json"),
+        training=None,
+        headers={name: {} for name in names},
+        features=there("features", "features.json"),
+        scores=there("features", "score.json"),
+        sweeps=there("experiments", "sweep.json"),
+        sizes=(),
+        nudges={path.parent.name: {} for path in nudges},
+    )
 
 
 def policyscope_version() -> str:
@@ -53,38 +73,32 @@ def policyscope_version() -> str:
 
 def environment_facts(views: "Views") -> dict[str, Any]:
     """The environment and its actions; what cannot be made here is named all the same."""
-    found = views.__dict__.get("_environment")
-    if found is None:
-        study = views.study
-        found = {
-            "id": study.environment_id,
-            "observation": "",
-            "actions": {"kind": "discrete", "names": [], "pad": []},
-        }
+    study = views.study
+
+    def find() -> dict[str, Any]:
+        environment = study.make_environment(1)
         try:
-            environment = study.make_environment(1)
-        except PolicyscopeError:
-            return found
-        try:
-            found["observation"] = str(environment.observation_space)
-            found["actions"] = describe_actions(study.environment_id, environment.action_space)
+            actions = describe_actions(study.environment_id, environment.action_space)
+            space = str(environment.observation_space)
+            return {"id": study.environment_id, "observation": space, "actions": actions}
         finally:
             environment.close()
-        views.__dict__["_environment"] = found
-    return found
+
+    try:
+        return views.once("environment", find)
+    except PolicyscopeError:
+        unknown = {"kind": "discrete", "names": [], "pad": []}
+        return {"id": study.environment_id, "observation": "", "actions": unknown}
 
 
 def modules(views: "Views") -> list[dict[str, Any]]:
     """The tree of the network with its sites: which are recorded, which suggested."""
     study = views.study
-    recorded = {site for name in study.recordings() for site in sites_of(study.recording(name))}
-    found = views.__dict__.get("_inspection")
-    if found is None:
-        try:
-            found = study.inspect()
-        except PolicyscopeError:
-            return []
-        views.__dict__["_inspection"] = found
+    recorded = {site for name in study.recordings() for site in sites_of(views.recording(name))}
+    try:
+        found = views.once("inspection", study.inspect)
+    except PolicyscopeError:
+        return []
     suggested = {str(site) for site in found.suggested}
     rows = []
     for module in found.modules:
@@ -118,7 +132,7 @@ def sites_of(recording: Any) -> list[str]:
 
 def recording_row(views: "Views", name: str) -> dict[str, Any]:
     """One recording."""
-    recording = views.study.recording(name)
+    recording = views.recording(name)
     returns = [episode.total_reward for episode in recording.episodes]
     return {
         "name": name,
@@ -127,7 +141,7 @@ def recording_row(views: "Views", name: str) -> dict[str, Any]:
         "return_mean": float(np.mean(returns)) if returns else None,
         "sites": sites_of(recording),
         "metrics": [spec.name for spec in recording.header.columns if spec.kind == "metric"],
-        "frames": len(Frames.open(recording.directory)),
+        "frames": len(views.frames(recording)),
     }
 
 
@@ -153,10 +167,10 @@ def dictionary_row(views: "Views", name: str) -> dict[str, Any]:
         "return_kept": None if not kept else {k: kept[k] for k in ("value", "low", "high")},
         "action_agreement": score.get("action_agreement"),
         "has": {
-            "features": views.result("features", name, "features.json") is not None,
+            "features": views.has("features", name, "features.json"),
             "score": bool(score),
-            "sweep": (study.directory / "experiments" / name / "sweep.json").exists(),
-            "nudge": (study.directory / "experiments" / name / "nudge.json").exists(),
+            "sweep": views.has("experiments", name, "sweep.json"),
+            "nudge": views.has("experiments", name, "nudge.json"),
         },
     }
     return {**row, "warnings": warnings(row)}

@@ -63,7 +63,12 @@ function Page(): JSX.Element {
 }
 
 function Nothing({ study }: { study: Study | null }): JSX.Element {
-  return <p class="quiet">{study ? "The study holds nothing to show here yet. The overview says what to do next." : "Loading …"}</p>;
+  if (!study) return <p class="quiet">Loading …</p>;
+  return (
+    <p class="quiet">
+      The study holds nothing to show here yet. <a href={href("")}>The overview says what to do next</a>
+    </p>
+  );
 }
 
 const PAGES: [string, string, string][] = [
@@ -125,6 +130,7 @@ function Shell({ data }: { data: Provider }): JSX.Element {
         </span>
       </nav>
       <div class="body">
+        <Absent data={data} />
         <Tray query={place.query} />
         <main id="main" tabIndex={-1}>
           <Page />
@@ -132,6 +138,27 @@ function Shell({ data }: { data: Provider }): JSX.Element {
       </div>
       {isFinding && <Finder study={study.value} close={() => setFinding(false)} pages={shown} />}
     </>
+  );
+}
+
+/** Says that the server is gone, or was started anew, and what to do. */
+function Absent({ data }: { data: Provider }): JSX.Element | null {
+  const [standing, setStanding] = useState(data.standing);
+  useEffect(() => data.watch(() => setStanding(data.standing)), [data]);
+  if (standing === "here") return null;
+  return (
+    <div class="trouble absent" role="alert">
+      {standing === "gone" ? (
+        <>
+          <span>
+            The studio’s server is gone; what is shown is the last that came. Start it again with <code>policyscope studio STUDY</code>: this page joins it by itself.
+          </span>
+          <button onClick={() => data.knock()}>Try now</button>
+        </>
+      ) : (
+        <span>The studio was started anew and asks for a new token. Open the address that it has printed.</span>
+      )}
+    </div>
   );
 }
 

@@ -1,5 +1,7 @@
 /** What every page shares: pinned features with their colours, and the theme. */
 
+import { useEffect, useState } from "preact/hooks";
+
 import { amend, parse } from "./router";
 
 export const PIN_COLOURS = 8;
@@ -48,4 +50,21 @@ export function setTheme(chosen: Theme): void {
     // Where nothing may be kept, the choice lasts as long as the page.
   }
   document.documentElement.dataset["theme"] = chosen;
+  window.dispatchEvent(new Event("themed"));
+}
+
+/** A number that changes with the colours of the page: what is drawn on a canvas is drawn anew. */
+export function useColours(): number {
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const changed = (): void => setTurn((before) => before + 1);
+    const system = window.matchMedia("(prefers-color-scheme: dark)");
+    window.addEventListener("themed", changed);
+    system.addEventListener("change", changed);
+    return () => {
+      window.removeEventListener("themed", changed);
+      system.removeEventListener("change", changed);
+    };
+  }, []);
+  return turn;
 }

@@ -3,21 +3,29 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
-import type { Correlations as Document, Scatter } from "../documents";
+import type { Correlations as Document, Overview, Scatter } from "../documents";
 import { number, plural, signed, spoken } from "../format";
 import { scale } from "../parts/charts";
-import { FeatureName } from "../parts/feature";
-import { Load } from "../parts/load";
+import { Another, FeatureName, Frames } from "../parts/feature";
+import { Load, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
+import { asSvg } from "../parts/pen";
+import type { Pen } from "../parts/pen";
 import { amend, href, usePlace } from "../router";
+import { useColours } from "../state";
 
-const CELL = { width: 46, height: 15, left: 250, top: 112 };
+const CELL = { width: 46, height: 22, left: 300, top: 112 };
+const MOMENTS = 6;
 
 export function Correlations({ dictionary }: { dictionary: string }): JSX.Element {
+  const study = useDocument<Overview>("overview").value;
   return (
-    <Load<Document> path={`correlations/${dictionary}`}>
-      {(found) => <Map found={found} />}
-    </Load>
+    <>
+      <h1>
+        Correlations <Another page="corr" dictionary={dictionary} known={study?.dictionaries.map((one) => one.name) ?? []} />
+      </h1>
+      <Load<Document> path={`correlations/${dictionary}`}>{(found) => <Map found={found} />}</Load>
+    </>
   );
 }
 
@@ -28,41 +36,131 @@ function Map({ found }: { found: Document }): JSX.Element {
   const metric = column === null ? -1 : found.metrics.indexOf(column);
   return (
     <>
-      <h1>
-        Correlations <small>{found.dictionary}</small>
-      </h1>
       <p class="lead">
         Pearson r of {plural(found.features.length, "feature")} with {plural(found.metrics.length, "metric")} over {plural(found.episodes, "episode")} of {found.recording}. A correlation is a lead, not a finding.
       </p>
-      <div class="grid">
+      <div class="stack">
         <Panel
           title="Map"
-          wide
-          note="Blue goes up together, red one up and the other down; pale with a dot where the 95 % interval holds zero. Alike rows and columns are neighbours. Arrow keys move, Enter opens the feature."
+          note="Blue: they rise together. Red: one rises as the other falls. Faint with a dot: the 95 % interval holds zero. Alike rows and columns are neighbours. Click a cell, or go there with the arrow keys, to see the evidence below; Enter opens the feature."
           take={{
-            python: `study.correlate("${found.dictionary}").strongest("${found.metrics[0] ?? ""}")`,
+            svg: () => asSvg(...extent(found), (pen) => draw(pen, found, [chosen, metric], true)),
+            python: `study.correlate("${found.dictionary}").strongest("${column ?? found.metrics[0] ?? ""}")`,
             csv: () => [["feature", "label", ...found.metrics], ...found.features.map((one, i) => [one.index, one.label, ...(found.r[i] ?? [])])],
           }}
         >
-          <Heat found={found} chosen={[chosen, metric]} />
+          {found.features.length === 0 || found.metrics.length === 0 ? <p class="quiet">No metric was recorded, or there are fewer than four episodes: policyscope record STUDY</p> : <Heat found={found} chosen={[chosen, metric]} />}
         </Panel>
-        {chosen >= 0 && metric >= 0 && row && column && (
-          <Panel title="Evidence" wide note="Each dot is a recorded step, drawn evenly; a click opens the episode there.">
-            <p>
-              <FeatureName dictionary={found.dictionary} index={Number(row)} label={found.features[chosen]?.label ?? ""} /> with {spoken(column)}: r {signed(found.r[chosen]?.[metric] ?? null)} [{signed(found.low[chosen]?.[metric] ?? null)}, {signed(found.high[chosen]?.[metric] ?? null)}]
-            </p>
-            <Load<Scatter> path={`scatter/${found.dictionary}/${row}/${column}`}>{(dots) => <Dots dots={dots} metric={column} />}</Load>
-          </Panel>
+        {chosen >= 0 && metric >= 0 && row && column ? (
+          <Load<Scatter> path={`scatter/${found.dictionary}/${row}/${column}`}>{(dots) => <Evidence found={found} chosen={chosen} metric={metric} dots={dots} />}</Load>
+        ) : (
+          <p class="quiet">Choose a cell to see the steps and the moments behind it.</p>
         )}
       </div>
     </>
   );
 }
 
+function Evidence(props: { found: Document; chosen: number; metric: number; dots: Scatter }): JSX.Element {
+  const { found, chosen, metric, dots } = props;
+  const [one, name] = [found.features[chosen], found.metrics[metric] ?? ""];
+  const [index, label] = [one?.index ?? 0, one?.label ?? ""];
+  const ranked = dots.x.map((_, at) => at).sort((a, b) => (dots.y[b] ?? 0) - (dots.y[a] ?? 0));
+  const strongest = ranked.slice(0, MOMENTS).filter((at) => (dots.y[at] ?? 0) > 0);
+  return (
+    <Panel
+      title="Evidence"
+      note={`${plural(dots.x.length, "step")}, evenly over the recording; a click on one opens the episode there.`}
+      take={{ svg: true, python: `study.correlate("${found.dictionary}").strongest("${name}")`, csv: () => [["moment", name, "activation"], ...dots.x.map((x, at) => [dots.moments[at] ?? "", x, dots.y[at] ?? null])] }}
+    >
+      <p>
+        <FeatureName dictionary={found.dictionary} index={index} label={label} /> with <b>{spoken(name)}</b>: r {signed(found.r[chosen]?.[metric] ?? null)} [{signed(found.low[chosen]?.[metric] ?? null)}, {signed(found.high[chosen]?.[metric] ?? null)}]
+      </p>
+      <div class="evidence">
+        <Dots dots={dots} metric={name} />
+        <div>
+          <h3>
+            Where it fires most <small>of these steps</small>
+          </h3>
+          <div class="strip">
+            {strongest.map((at) => (
+              <figure key={dots.moments[at]}>
+                <Frames moment={dots.moments[at] ?? ""} around={12} width={92} />
+                <figcaption>
+                  {spoken(name)} {number(dots.x[at])}
+                </figcaption>
+              </figure>
+            ))}
+          </div>
+        </div>
+      </div>
+    </Panel>
+  );
+}
+
+function extent(found: Document): [number, number] {
+  return [CELL.left + found.metrics.length * CELL.width + 84, CELL.top + found.features.length * CELL.height + 6];
+}
+
+/** Draws the map; the names of features only where nothing else shows them. */
+function draw(pen: Pen, found: Document, chosen: [number, number], hasNames: boolean): void {
+  const { width, height, left, top } = CELL;
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink");
+  const [up, down] = [style.getPropertyValue("--toward"), style.getPropertyValue("--away")];
+  pen.font = "11px system-ui, sans-serif";
+  pen.fillStyle = ink;
+  found.metrics.forEach((name, index) => {
+    pen.save();
+    pen.translate(left + index * width + width / 2, top - 6);
+    pen.rotate(-Math.PI / 4);
+    pen.fillText(cut(spoken(name), 24), 0, 0);
+    pen.restore();
+  });
+  found.features.forEach((one, i) => {
+    if (hasNames) {
+      pen.globalAlpha = 1;
+      pen.fillStyle = ink;
+      pen.textAlign = "right";
+      pen.fillText(cut(`#${one.index} ${one.label}`, 48), left - 6, top + (i + 0.5) * height + 4);
+    }
+    found.metrics.forEach((_, j) => {
+      const r = found.r[i]?.[j] ?? null;
+      if (r === null) return;
+      const [low, high] = [found.low[i]?.[j] ?? null, found.high[i]?.[j] ?? null];
+      const isClear = low !== null && high !== null && low * high > 0;
+      pen.globalAlpha = (isClear ? 1 : 0.35) * Math.min(1, 0.06 + Math.abs(r));
+      pen.fillStyle = r > 0 ? up : down;
+      pen.fillRect(left + j * width + 1, top + i * height + 1, width - 2, height - 2);
+      if (!isClear) {
+        pen.globalAlpha = 0.5;
+        pen.fillStyle = ink;
+        pen.fillRect(left + (j + 0.5) * width - 1, top + (i + 0.5) * height - 1, 2, 2);
+      } else if (Math.abs(r) >= 0.3) {
+        pen.globalAlpha = 1;
+        pen.textAlign = "center";
+        pen.fillStyle = Math.abs(r) > 0.6 ? style.getPropertyValue("--on") : ink;
+        pen.fillText(signed(r, 1), left + (j + 0.5) * width, top + (i + 0.5) * height + 4);
+      }
+    });
+  });
+  pen.globalAlpha = 1;
+  if (chosen[0] >= 0 && chosen[1] >= 0) {
+    pen.strokeStyle = ink;
+    pen.lineWidth = 2;
+    pen.strokeRect(left + chosen[1] * width, top + chosen[0] * height, width, height);
+  }
+}
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
 function Heat({ found, chosen }: { found: Document; chosen: [number, number] }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { width, height, left, top } = CELL;
-  const [wide, tall] = [left + found.metrics.length * width + 84, top + found.features.length * height + 6];
+  const [wide, tall] = extent(found);
+  const colours = useColours();
   useEffect(() => {
     const target = canvas.current;
     const pen = target?.getContext("2d");
@@ -70,77 +168,49 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
     const ratio = Math.min(window.devicePixelRatio || 1, 16000 / Math.max(tall, 1));
     [target.width, target.height] = [wide * ratio, tall * ratio];
     pen.scale(ratio, ratio);
-    const style = getComputedStyle(document.documentElement);
-    const ink = style.getPropertyValue("--ink");
-    const colours = { up: style.getPropertyValue("--toward"), down: style.getPropertyValue("--away") };
-    pen.font = "11px system-ui, sans-serif";
-    pen.fillStyle = ink;
-    found.metrics.forEach((name, index) => {
-      pen.save();
-      pen.translate(left + index * width + width / 2, top - 6);
-      pen.rotate(-Math.PI / 4);
-      pen.fillText(spoken(name).slice(0, 24), 0, 0);
-      pen.restore();
-    });
-    found.features.forEach((one, i) => {
-      pen.globalAlpha = 1;
-      pen.fillStyle = ink;
-      pen.textAlign = "right";
-      pen.fillText(`#${one.index} ${one.label}`.slice(0, 42), left - 6, top + (i + 0.75) * height);
-      found.metrics.forEach((_, j) => {
-        const r = found.r[i]?.[j] ?? null;
-        if (r === null) return;
-        const [low, high] = [found.low[i]?.[j] ?? null, found.high[i]?.[j] ?? null];
-        const isClear = low !== null && high !== null && low * high > 0;
-        pen.globalAlpha = (isClear ? 1 : 0.35) * Math.min(1, 0.06 + Math.abs(r));
-        pen.fillStyle = r > 0 ? colours.up : colours.down;
-        pen.fillRect(left + j * width + 1, top + i * height + 1, width - 2, height - 2);
-        if (!isClear && height > 8) {
-          pen.globalAlpha = 0.5;
-          pen.fillStyle = ink;
-          pen.fillRect(left + (j + 0.5) * width - 1, top + (i + 0.5) * height - 1, 2, 2);
-        }
-      });
-    });
-    pen.globalAlpha = 1;
-    if (chosen[0] >= 0 && chosen[1] >= 0) {
-      pen.strokeStyle = ink;
-      pen.strokeRect(left + chosen[1] * width, top + chosen[0] * height, width, height);
-    }
-  }, [found, chosen[0], chosen[1]]);
+    draw(pen, found, chosen, false);
+  }, [found, chosen[0], chosen[1], colours]);
   const pick = (i: number, j: number): void => {
     const [one, name] = [found.features[i], found.metrics[j]];
     if (one && name) amend({ feature: one.index, metric: name });
   };
+  const cellAt = (event: MouseEvent): [number, number] => {
+    const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
+    return [Math.floor((event.clientY - box.top - top) / height), Math.floor((event.clientX - box.left - left) / width)];
+  };
   return (
     <div class="scroll heat">
-      <canvas
-        ref={canvas}
-        style={{ width: `${wide}px`, height: `${tall}px` }}
-        tabIndex={0}
-        role="img"
-        aria-label={`Correlations of ${found.features.length} features with ${found.metrics.length} metrics. Arrow keys choose a cell.`}
-        onClick={(event) => {
-          const box = event.currentTarget.getBoundingClientRect();
-          pick(Math.floor((event.clientY - box.top - top) / height), Math.floor((event.clientX - box.left - left) / width));
-        }}
-        onMouseMove={(event) => {
-          const box = event.currentTarget.getBoundingClientRect();
-          const [i, j] = [Math.floor((event.clientY - box.top - top) / height), Math.floor((event.clientX - box.left - left) / width)];
-          const [one, name] = [found.features[i], found.metrics[j]];
-          event.currentTarget.title = one && name ? `#${one.index} ${one.label}\n${spoken(name)}: r ${signed(found.r[i]?.[j] ?? null)} [${signed(found.low[i]?.[j] ?? null)}, ${signed(found.high[i]?.[j] ?? null)}]` : "";
-        }}
-        onKeyDown={(event) => {
-          const moves: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-          const move = moves[event.key];
-          if (move) {
-            event.preventDefault();
-            pick(Math.max(0, chosen[0] + move[0]), Math.max(0, chosen[1] + move[1]));
-          } else if (event.key === "Enter" && chosen[0] >= 0) {
-            location.hash = href("f", `${found.dictionary}/${found.features[chosen[0]]?.index ?? 0}`);
-          }
-        }}
-      />
+      <div style={{ width: `${wide}px`, height: `${tall}px` }}>
+        {found.features.map((one, i) => (
+          <span key={one.index} class="row" style={{ top: `${top + i * height}px`, width: `${left - 6}px`, height: `${height}px` }}>
+            <FeatureName dictionary={found.dictionary} index={one.index} label={one.label} />
+          </span>
+        ))}
+        <canvas
+          ref={canvas}
+          style={{ width: `${wide}px`, height: `${tall}px` }}
+          tabIndex={0}
+          role="application"
+          aria-label={`Correlations of ${found.features.length} features with ${found.metrics.length} metrics. Arrow keys choose a cell.`}
+          onClick={(event) => pick(...cellAt(event))}
+          onMouseMove={(event) => {
+            const [i, j] = cellAt(event);
+            const [one, name] = [found.features[i], found.metrics[j]];
+            event.currentTarget.title = one && name ? `#${one.index} ${one.label}\n${spoken(name)}: r ${signed(found.r[i]?.[j] ?? null)} [${signed(found.low[i]?.[j] ?? null)}, ${signed(found.high[i]?.[j] ?? null)}]` : "";
+          }}
+          onKeyDown={(event) => {
+            const moves: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+            const move = moves[event.key];
+            if (move) {
+              event.preventDefault();
+              if (chosen[0] < 0 || chosen[1] < 0) pick(0, 0);
+              else pick(Math.max(0, chosen[0] + move[0]), Math.max(0, chosen[1] + move[1]));
+            } else if (event.key === "Enter" && chosen[0] >= 0) {
+              location.hash = href("f", `${found.dictionary}/${found.features[chosen[0]]?.index ?? 0}`);
+            }
+          }}
+        />
+      </div>
     </div>
   );
 }
@@ -168,7 +238,7 @@ function Dots({ dots, metric }: { dots: Scatter; metric: string }): JSX.Element 
       {dots.x.map((value, index) => {
         const found = /^(.*)\/ep(\d+)@(\d+)$/.exec(dots.moments[index] ?? "");
         return (
-          <a key={index} href={found ? href("ep", `${found[1]}/${found[2]}`, { t: found[3] ?? 0 }) : undefined}>
+          <a key={index} tabIndex={-1} href={found ? href("ep", `${found[1]}/${found[2]}`, { t: found[3] ?? 0 }) : undefined}>
             <circle class="speck" cx={x(value)} cy={y(dots.y[index] ?? 0)} r="2.2">
               <title>{`${dots.moments[index]}: ${spoken(metric)} ${number(value)}, activation ${number(dots.y[index])}`}</title>
             </circle>

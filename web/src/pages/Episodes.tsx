@@ -1,17 +1,25 @@
 /** The episodes of a recording, by return, length and ending. */
 
 import type { JSX } from "preact";
+import { useContext } from "preact/hooks";
 
-import type { EpisodeTable } from "../documents";
+import type { EpisodeTable, Overview } from "../documents";
 import { count, number, plural, spoken } from "../format";
-import { Load } from "../parts/load";
+import { Another } from "../parts/feature";
+import { Data, Load, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { amend, href, usePlace } from "../router";
+
+function Recordings({ recording }: { recording: string }): JSX.Element {
+  const study = useDocument<Overview>("overview").value;
+  return <Another page="episodes" what="Recording" dictionary={recording} known={study?.recordings.map((one) => one.name) ?? []} />;
+}
 
 type Key = "index" | "return" | "length" | "ending";
 
 export function Episodes({ recording }: { recording: string }): JSX.Element {
   const { query } = usePlace();
+  const canOpen = useContext(Data).kind !== "file";
   const sort = (query.get("sort") ?? "index") as Key;
   const sign = query.get("down") === "1" ? -1 : 1;
   const ending = query.get("ending") ?? "";
@@ -33,8 +41,9 @@ export function Episodes({ recording }: { recording: string }): JSX.Element {
         return (
           <>
             <h1>
-              Episodes <small>{table.recording}</small>
+              Episodes <Recordings recording={table.recording} />
             </h1>
+            <p class="lead">What was recorded, episode by episode. Open one to see its frames, its lanes over time, and which features set a window of it apart.</p>
             <div class="facets">
               <select aria-label="Ending" value={ending} onChange={(event) => amend({ ending: event.currentTarget.value || null })}>
                 <option value="">any ending</option>
@@ -48,7 +57,7 @@ export function Episodes({ recording }: { recording: string }): JSX.Element {
                 {plural(rows.length, "episode")}
               </span>
             </div>
-            <Panel title="Table" wide take={{ csv: () => [["episode", "seed", "return", "length", "ending"], ...rows.map((one) => [one.index, one.seed, one.return, one.length, one.ending])] }} note="▣ has pictures. To store more: policyscope frames STUDY --episode N">
+            <Panel id="episodes" title={plural(rows.length, "episode")} wide take={{ python: `study.recording("${table.recording}").episodes`, csv: () => [["episode", "seed", "return", "length", "ending"], ...rows.map((one) => [one.index, one.seed, one.return, one.length, one.ending])] }} note="▣ has pictures. To store more: policyscope frames STUDY --episode N">
               <table>
                 <thead>
                   <tr>
@@ -64,7 +73,7 @@ export function Episodes({ recording }: { recording: string }): JSX.Element {
                   {rows.slice(0, 1000).map((one) => (
                     <tr key={one.index}>
                       <td class="number">
-                        <a href={href("ep", `${table.recording}/${one.index}`)}>
+                        <a href={canOpen ? href("ep", `${table.recording}/${one.index}`) : undefined}>
                           {one.frames > 0 && "▣ "}
                           {one.index}
                         </a>

@@ -8,6 +8,7 @@ import { number, percent, plural, signed, spoken } from "../format";
 import { Dose, Forest, Histogram, Pad } from "../parts/charts";
 import { Badge, FeatureName, Finding, Frames, Pin, effectWords } from "../parts/feature";
 import { Data, Load, Trouble, useDocument } from "../parts/load";
+import { AskModel } from "../parts/model";
 import { Panel } from "../parts/panel";
 import { Refused } from "../provider";
 import { href, ofFeature } from "../router";
@@ -111,9 +112,10 @@ function What({ feature, overview }: { feature: FeaturePage; overview: Overview 
   return (
     <Panel
       title="What it does"
-      note={`Change of ${effect.output} when it is steered by its own spread. ● measured over ${plural(effect.states, "recorded state")} of ${plural(effect.episodes, "episode")}, 95 % intervals; ◆ direct, through what follows its direction.`}
+      note={`Change of ${effect.output || "the output"} of each action when it is steered by its own spread. ● measured over ${plural(effect.states, "recorded state")} of ${plural(effect.episodes, "episode")}, 95 % intervals; ◆ direct, through what follows its direction.`}
       take={{
         svg: true,
+        python: `study.features("${feature.dictionary}")[${feature.index}]`,
         csv: () => [["action", "direct", "measured", "low", "high"], ...names.map((name, i) => [name, effect.direct[i] ?? null, effect.measured[i] ?? null, effect.low[i] ?? null, effect.high[i] ?? null])],
       }}
     >
@@ -137,7 +139,7 @@ function Who({ feature }: { feature: FeaturePage }): JSX.Element {
     <Panel
       title="What it goes with"
       note="Pearson r with 95 % intervals by bootstrap over episodes; hollow where the interval holds zero. A correlation is a lead, not a finding."
-      take={{ svg: true, csv: () => [["metric", "r", "low", "high"], ...feature.correlations.map((one) => [one.name, one.r, one.low, one.high])] }}
+      take={{ svg: true, python: `study.correlate("${feature.dictionary}")`, csv: () => [["metric", "r", "low", "high"], ...feature.correlations.map((one) => [one.name, one.r, one.low, one.high])] }}
     >
       {rows.length === 0 ? <p class="quiet">No metric was recorded, or there are fewer than four episodes.</p> : <Forest label={`Correlations of ${feature.address}`} symmetric={1} rows={rows.map((one) => ({ name: one.name, value: one.r, low: one.low, high: one.high }))} />}
     </Panel>
@@ -145,12 +147,13 @@ function Who({ feature }: { feature: FeaturePage }): JSX.Element {
 }
 
 function Real({ feature }: { feature: FeaturePage }): JSX.Element {
+  const data = useContext(Data);
   return (
     <Panel
       title="Is it real"
       note={feature.dose.length ? `${feature.dose_episodes} paired episodes at each strength; grey: random directions of equal norm; filled: beyond luck, corrected for all settings tried, and beyond random directions.` : ""}
       take={{
-        svg: true,
+        svg: feature.dose.length > 0,
         python: `study.sweep("${feature.dictionary}", features=[${feature.index}])`,
         csv: () => [["alpha", "difference", "low", "high", "p_corrected", "random_low", "random_high", "confirmed"], ...feature.dose.map((p) => [p.alpha, p.difference, p.low, p.high, p.p, p.random_low, p.random_high, String(p.confirmed)])],
       }}
@@ -162,7 +165,7 @@ function Real({ feature }: { feature: FeaturePage }): JSX.Element {
         <Dose points={feature.dose} episodes={feature.dose_episodes} />
       ) : (
         <p class="quiet">
-          Nobody has steered it yet. <a href={href("experiments", "", { sweep: feature.dictionary, feature: feature.index })}>Start a sweep</a>
+          Nobody has steered it yet, so what it causes is not known. {data.canWrite && <a href={href("experiments", "", { sweep: feature.dictionary, feature: feature.index })}>Start a sweep</a>}
         </p>
       )}
     </Panel>
@@ -171,8 +174,12 @@ function Real({ feature }: { feature: FeaturePage }): JSX.Element {
 
 function Neighbours({ feature }: { feature: FeaturePage }): JSX.Element {
   return (
-    <Panel title="Neighbours" note="Cosine: of the directions. Correlation: of the activations on the recording.">
-      {feature.neighbours.length === 0 && <p class="quiet">None stands out.</p>}
+    <Panel
+      title="Neighbours"
+      note="cos: of the directions. r: of the activations over the recording. Redundant: r of 0.9 or more; same feature: in another size or seed, cosine of 0.7 or more."
+      take={{ csv: () => [["address", "label", "why", "cosine", "correlation"], ...feature.neighbours.map((one) => [`${one.dictionary}#${one.index}`, one.label, one.why, one.cosine, one.correlation])] }}
+    >
+      {feature.neighbours.length === 0 && <p class="quiet">None: no other feature fires with it, and no other dictionary has its direction.</p>}
       <table>
         <tbody>
           {feature.neighbours.map((one) => (
@@ -209,7 +216,11 @@ function Labels({ feature, again }: { feature: FeaturePage; again: () => void })
     }
   };
   return (
-    <Panel title="Label" note="AUROC, precision and recall are measured on episodes the label was not made from.">
+    <Panel
+      title="Label"
+      note="A label is a guess until a test holds (tested) or fails (refuted). AUROC, precision and recall are measured on episodes that the label was not made from. What a person last said counts, and without that the label with the best AUROC; all are kept."
+      take={{ csv: () => [["text", "status", "source", "author", "when", "rule", "auroc", "precision", "recall"], ...[...feature.labels, ...(feature.rule ? [feature.rule] : [])].map((one) => [one.text, one.status, one.source, one.author, one.when, one.rule, one.auroc, one.precision, one.recall])] }}
+    >
       {data.canWrite && (
         <form class="labelling" onSubmit={keep}>
           <input aria-label="Label" value={text} maxLength={200} onInput={(event) => setText(event.currentTarget.value)} />
@@ -221,6 +232,7 @@ function Labels({ feature, again }: { feature: FeaturePage; again: () => void })
           <button type="submit">Keep</button>
         </form>
       )}
+      <AskModel dictionary={feature.dictionary} index={feature.index} done={again} />
       {error && <Trouble error={error} />}
       {feature.labels.toReversed().map((entry, index) => (
         <Entry key={index} entry={entry} />

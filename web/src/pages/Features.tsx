@@ -1,12 +1,12 @@
 /** All features of a dictionary: a table or a gallery, sorted, filtered, and gone through by keys. */
 
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import type { Actions, FeatureRow, FeatureTable, Overview, Status, Verdict } from "../documents";
+import type { Actions, FeaturePage, FeatureRow, FeatureTable, Overview, Status, Verdict } from "../documents";
 import { number, percent, plural, signed, spoken } from "../format";
-import { Badge, FeatureName, Finding, Frames, Pin, addressOf } from "../parts/feature";
-import { Load, useDocument } from "../parts/load";
+import { Badge, Another, FeatureName, Finding, Frames, Pin, addressOf } from "../parts/feature";
+import { Data, Load, Trouble, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { amend, href, usePlace } from "../router";
 import { togglePin } from "../state";
@@ -14,16 +14,29 @@ import { togglePin } from "../state";
 type Key = "index" | "label" | "firing_rate" | "max" | "metric" | "action" | "value" | "verdict" | "auroc" | "status";
 const LINE = 30;
 const SHOWN = 26;
+/** What a key makes of the label of a feature. */
+const TRIAGE: Record<string, Status> = { "1": "guess", "2": "tested", "3": "refuted" };
 
 export function Features({ dictionary }: { dictionary: string }): JSX.Element {
   return (
-    <Load<FeatureTable> path={`features/${dictionary}`}>
-      {(table) => <Listing table={table} />}
-    </Load>
+    <>
+      <h1>
+        Features <Dictionaries dictionary={dictionary} />
+      </h1>
+      <Load<FeatureTable> path={`features/${dictionary}`}>{(table, again) => <Listing table={table} again={again} />}</Load>
+    </>
   );
 }
 
-function Listing({ table }: { table: FeatureTable }): JSX.Element {
+/** Which dictionary's features: every page of one has this beside its title. */
+function Dictionaries({ dictionary }: { dictionary: string }): JSX.Element {
+  const study = useDocument<Overview>("overview").value;
+  return <Another page="features" dictionary={dictionary} known={study?.dictionaries.map((one) => one.name) ?? []} />;
+}
+
+function Listing({ table, again }: { table: FeatureTable; again: () => void }): JSX.Element {
+  const data = useContext(Data);
+  const [error, setError] = useState<string | null>(null);
   const { query } = usePlace();
   const overview = useDocument<Overview>("overview").value;
   const sort = (query.get("sort") ?? "index") as Key;
@@ -35,6 +48,17 @@ function Listing({ table }: { table: FeatureTable }): JSX.Element {
   const search = useRef<HTMLInputElement>(null);
   const dead = table.features.filter((row) => row.dead).length;
 
+  /** Keeps the label as it is, with another status. */
+  const judge = async (row: FeatureRow, status: Status): Promise<void> => {
+    try {
+      const { revision, label } = await data.get<FeaturePage>(`feature/${table.dictionary}/${row.index}`);
+      await data.send("POST", `labels/${table.dictionary}/${row.index}`, { text: label || `feature ${row.index}`, status, revision });
+      setError(null);
+    } catch (failure) {
+      setError((failure as Error).message);
+    }
+    again();
+  };
   useEffect(() => setAt((now) => Math.min(now, Math.max(0, rows.length - 1))), [rows]);
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
@@ -47,6 +71,8 @@ function Listing({ table }: { table: FeatureTable }): JSX.Element {
       else if (event.key === "Enter" && row && target.tagName !== "A" && target.tagName !== "BUTTON") {
         location.hash = href("f", `${table.dictionary}/${row.index}`);
       } else if (event.key === "/") search.current?.focus();
+      else if (event.key === "l" && row && data.canWrite) location.hash = href("f", `${table.dictionary}/${row.index}`, { panel: "label" });
+      else if (event.key in TRIAGE && row && !row.dead && data.canWrite) void judge(row, TRIAGE[event.key] as Status);
       else return;
       event.preventDefault();
     };
@@ -56,15 +82,13 @@ function Listing({ table }: { table: FeatureTable }): JSX.Element {
 
   return (
     <>
-      <h1>
-        Features <small>{table.dictionary}</small>
-      </h1>
       <p class="lead">
         {plural(table.features.length, "feature")}, {percent(dead / Math.max(1, table.features.length))} never fire, described from {plural(table.steps, "step")} in {plural(table.episodes, "episode")} of {table.recording}.
       </p>
       <div class="facets" role="search">
         <input ref={search} type="search" placeholder="Search labels and metrics  ( / )" aria-label="Search labels and metrics" value={asked} onInput={(event) => amend({ q: event.currentTarget.value })} />
         <Choice name="alive" known={["alive", "dead"]} all="alive and dead" />
+        <Choice name="labelled" known={["by a person", "by a rule", "by a model", "not at all"]} all="labelled or not" />
         <Choice name="status" known={["guess", "tested", "refuted"]} all="any status" />
         <Choice name="verdict" known={["helps", "harms", "nothing shown", "not tested"]} all="any effect on the return" />
         <Choice name="metric" known={table.metrics} all="any metric" />
@@ -74,11 +98,16 @@ function Listing({ table }: { table: FeatureTable }): JSX.Element {
         <span class="quiet" role="status">
           {rows.length} of {table.features.length}
         </span>
+        {FACETS.some((name) => query.get(name)) && (
+          <button onClick={() => amend(Object.fromEntries(FACETS.map((name) => [name, null])))}>show all</button>
+        )}
       </div>
+      {error && <Trouble error={error} />}
       <Panel
         title={view === "gallery" ? "Gallery" : "Table"}
         wide
-        note="Keys: j and k move, Enter opens, p pins, / searches. AUROC: of the label on held-out episodes. Correlations carry 95 % intervals over episodes."
+        id="features"
+        note={`Keys: j and k move, Enter opens, p pins, / searches${data.canWrite ? ", l labels, 1 2 3 call the label a guess, tested, refuted" : ""}. AUROC: of the label on held-out episodes, 1 best, 0.5 chance. Fires: share of steps. Goes with: Pearson r with 95 % interval over episodes. Pushes: change of the action’s logit or value. Return: what steering did to it.`}
         take={{
           python: `table = study.features("${table.dictionary}")\ntable[${rows[0]?.index ?? 0}]`,
           csv: () => [
@@ -98,6 +127,15 @@ function Listing({ table }: { table: FeatureTable }): JSX.Element {
   );
 }
 
+const FACETS = ["q", "alive", "labelled", "status", "verdict", "metric"];
+
+/** Who called a feature what it is called. */
+function labeller(row: FeatureRow): string {
+  if (!row.label || row.dead) return "not at all";
+  if (row.source.startsWith("rule") || row.source === "") return "by a rule";
+  return /llm|model/.test(row.source) ? "by a model" : "by a person";
+}
+
 function Choice(props: { name: string; known: string[]; all: string }): JSX.Element {
   const { query } = usePlace();
   return (
@@ -114,12 +152,13 @@ function Choice(props: { name: string; known: string[]; all: string }): JSX.Elem
 
 function chosen(features: FeatureRow[], query: URLSearchParams, sort: Key, isDown: boolean): FeatureRow[] {
   const asked = (query.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-  const [alive, status, verdict, metric] = ["alive", "status", "verdict", "metric"].map((name) => query.get(name));
+  const [alive, labelled, status, verdict, metric] = ["alive", "labelled", "status", "verdict", "metric"].map((name) => query.get(name));
   const found = features.filter((row) => {
     const text = `#${row.index} ${row.label} ${spoken(row.metric?.name ?? "")} ${row.metric?.name ?? ""}`.toLowerCase();
     return (
       asked.every((word) => text.includes(word)) &&
       (!alive || (alive === "dead") === row.dead) &&
+      (!labelled || labeller(row) === labelled) &&
       (!status || row.status === (status as Status)) &&
       (!verdict || row.verdict === (verdict as Verdict)) &&
       (!metric || row.metric?.name === metric)

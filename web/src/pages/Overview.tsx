@@ -27,10 +27,12 @@ export function Overview(): JSX.Element {
             <Network study={study} />
             <div class="stack">
               <Next study={study} />
+              <Environment study={study} />
               <Recordings study={study} />
               <Endings study={study} />
             </div>
-            <Dictionaries rows={study.dictionaries} />
+            <Dictionaries rows={study.dictionaries} study={study.name} />
+            <Tried study={study} />
           </div>
         </>
       )}
@@ -92,9 +94,96 @@ function Next({ study }: { study: Document }): JSX.Element | null {
   );
 }
 
+function Environment({ study }: { study: Document }): JSX.Element {
+  const { environment, agent, evaluation } = study;
+  const { kind, names } = environment.actions;
+  return (
+    <Panel title="Agent and environment" take={{ python: `study = ps.Study.open("${study.name}")\nprint(study.evaluate())` }}>
+      <table class="facts-table">
+        <tbody>
+          <tr>
+            <th>agent</th>
+            <td>
+              {agent.name}
+              {agent.algorithm && ` (${agent.algorithm})`}, {plural(agent.parameters, "parameter")}
+            </td>
+          </tr>
+          <tr>
+            <th>environment</th>
+            <td>
+              {environment.id}
+              {names.length === 0 && <p class="warning">It cannot be made here: policyscope doctor says what is missing. What was recorded can be looked at.</p>}
+            </td>
+          </tr>
+          {environment.observation && (
+            <tr>
+              <th>it sees</th>
+              <td>
+                <code>{environment.observation}</code>
+              </td>
+            </tr>
+          )}
+          {names.length > 0 && (
+            <tr>
+              <th>{kind === "discrete" ? "it chooses" : "it sets"}</th>
+              <td>{names.join(" · ")}</td>
+            </tr>
+          )}
+          <tr>
+            <th>return</th>
+            <td>
+              {evaluation ? (
+                `${number(evaluation.return_mean)} [${number(evaluation.low)}, ${number(evaluation.high)}] over ${plural(evaluation.episodes, "episode")}`
+              ) : (
+                <span class="quiet">
+                  not evaluated: <code>policyscope evaluate STUDY</code>
+                </span>
+              )}
+            </td>
+          </tr>
+        </tbody>
+      </table>
+    </Panel>
+  );
+}
+
+/** What was tried: the newest word of every experiment. */
+function Tried({ study }: { study: Document }): JSX.Element {
+  const rows = study.experiments;
+  return (
+    <Panel title="Experiments" wide note="A sweep steers features and measures the return; a nudge searches for what helps and confirms it on fresh seeds." take={{ csv: () => [["path", "kind", "summary"], ...rows.map((one) => [one.path, one.kind, one.summary])] }}>
+      {rows.length === 0 && <p class="quiet">Nothing was tried yet.</p>}
+      <div class="scroll">
+        <table>
+          <tbody>
+            {rows.map((one) => (
+              <tr key={one.path}>
+                <td>
+                  <a href={href("x", one.path)}>{one.path}</a>
+                </td>
+                <td>{one.kind}</td>
+                <td>{one.summary}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <p>
+        <a href={href("experiments")}>All experiments, and new ones</a>
+      </p>
+    </Panel>
+  );
+}
+
 function Recordings({ study }: { study: Document }): JSX.Element {
   return (
-    <Panel title="Recordings">
+    <Panel
+      title="Recordings"
+      take={{
+        python: `study = ps.Study.open("${study.name}")\nrecording = study.recording("${study.recordings[0]?.name ?? "main"}")`,
+        csv: () => [["name", "steps", "episodes", "return_mean", "frames", "sites", "metrics"], ...study.recordings.map((one) => [one.name, one.steps, one.episodes, one.return_mean, one.frames, one.sites.join(" "), one.metrics.join(" ")])],
+      }}
+    >
       {study.recordings.length === 0 && <p class="quiet">Nothing is recorded yet.</p>}
       {study.recordings.map((one) => (
         <p key={one.name}>
@@ -118,7 +207,7 @@ function Endings({ study }: { study: Document }): JSX.Element | null {
   if (!endings.length) return null;
   const most = Math.max(...endings.map(([, many]) => many));
   return (
-    <Panel title="How episodes end">
+    <Panel title="How episodes end" note={`Of ${plural(study.evaluation?.episodes ?? 0, "episode")} of the evaluation.`} take={{ csv: () => [["ending", "episodes"], ...endings] }}>
       {endings.map(([name, many]) => (
         <p class="barline" key={name}>
           <span>{spoken(name)}</span>
@@ -132,14 +221,15 @@ function Endings({ study }: { study: Document }): JSX.Element | null {
   );
 }
 
-function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
+function Dictionaries({ rows, study }: { rows: DictionaryRow[]; study: string }): JSX.Element {
   const canPlay = useContext(Data).kind === "server";
   return (
     <Panel
       title="Dictionaries"
       wide
-      note="Unexplained variance: 0 is best. Return kept: 1 as good as the activation itself, 0 no better than its mean; 95 % intervals over paired seeds."
+      note="Unexplained: share of the variance, 0 is best. L0: features active per step. Dead: never active. Return kept, with the reconstruction in place of the activation: 1 as good as the activation itself, 0 no better than its mean; 95 % intervals over paired seeds."
       take={{
+        python: `study = ps.Study.open("${study}")\nprint(study.compare_dictionaries([${rows.map((one) => `"${one.name}"`).join(", ")}]).table())`,
         csv: () => [
           ["name", "kind", "reads", "writes", "width", "unexplained", "l0", "dead", "return_kept", "action_agreement"],
           ...rows.map((one) => [one.name, one.kind, one.reads, one.writes, one.width, one.unexplained, one.l0, one.dead, one.return_kept?.value ?? null, one.action_agreement]),
@@ -147,7 +237,7 @@ function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
       }}
     >
       {rows.length === 0 ? (
-        <p class="quiet">No dictionary is fitted yet.</p>
+        <p class="quiet">No dictionary is fitted yet; what to do next says how.</p>
       ) : (
         <div class="scroll">
           <table class="pairs">
@@ -201,6 +291,12 @@ function Dictionaries({ rows }: { rows: DictionaryRow[] }): JSX.Element {
                       <>
                         {" · "}
                         <a href={href("x", `${one.name}/sweep`)}>sweep</a>
+                      </>
+                    )}
+                    {one.has.nudge && (
+                      <>
+                        {" · "}
+                        <a href={href("x", `${one.name}/nudge`)}>nudge</a>
                       </>
                     )}
                   </td>

@@ -3,10 +3,10 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
-import type { EpisodePage, Overview, Window } from "../documents";
-import { number, plural, spoken } from "../format";
-import { FeatureName, useFrame } from "../parts/feature";
-import { Lanes } from "../parts/lanes";
+import type { EpisodePage, EpisodeTable, Overview, Window } from "../documents";
+import { number, plural, signed, spoken } from "../format";
+import { FeatureName, Pin, addressOf, useFrame } from "../parts/feature";
+import { Lanes, lanesSvg } from "../parts/lanes";
 import type { Lane } from "../parts/lanes";
 import { Load, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
@@ -29,8 +29,12 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
   const [direction, setDirection] = useState(1);
   const said = query.get("w")?.split("-").map(Number);
   const chosen: [number, number] | null = said && said.length === 2 ? [said[0] ?? 0, said[1] ?? 0] : null;
-  const dictionary = query.get("d") ?? study?.dictionaries[0]?.name ?? "";
+  // One that was fitted on this recording reads what the recording holds.
+  const dictionary = query.get("d") ?? (study?.dictionaries.find((one) => one.recording === episode.recording) ?? study?.dictionaries[0])?.name ?? "";
+  const others = useDocument<EpisodeTable>(`episodes/${episode.recording}`).value?.episodes.map((one) => one.index) ?? [];
+  const place = others.indexOf(episode.index);
   const canvas = useFrame(episode.clip, at);
+  const choose = (found: [number, number] | null): void => amend({ w: found ? `${found[0]}-${found[1]}` : null });
   const move = (step: number): void => amend({ t: Math.min(episode.length - 1, Math.max(0, step)) });
 
   useEffect(() => {
@@ -52,20 +56,25 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
       else if (event.key === " ") setPlaying((now) => !now);
       else if (event.key === "Home") move(0);
       else if (event.key === "End") move(episode.length - 1);
+      else if (event.key === "[") choose([at, Math.max(at, chosen?.[1] ?? at)]);
+      else if (event.key === "]") choose([Math.min(at, chosen?.[0] ?? at), at]);
+      else if (event.key === "Escape" && chosen) choose(null);
       else return;
       event.preventDefault();
     };
     window.addEventListener("keydown", pressed);
     return () => window.removeEventListener("keydown", pressed);
-  }, [at, episode]);
+  }, [at, episode, chosen?.join()]);
 
   const lanes: Lane[] = [
     ...Object.entries(episode.features).map(([address, values]): Lane => ({ name: address, values, colour: `p${colourOf(address) ?? 0}` })),
     ...episode.groups.flatMap((group) =>
-      group.lanes.map((name): Lane => ({ name: spoken(name), values: episode.lanes[name] ?? [], isChoice: name === "action" && episode.actions.kind === "discrete" })),
+      group.lanes.map((name): Lane => ({ name: spoken(name), values: episode.lanes[name] ?? [], ...(name === "action" && episode.actions.kind === "discrete" ? { names: episode.actions.names } : {}) })),
     ),
   ];
+  const shown = { lanes, length: episode.length, at, window: chosen, events: episode.events.map((one) => ({ ...one, name: spoken(one.name) })) };
   const action = episode.lanes["action"]?.[at];
+  const happening = episode.events.filter((one) => one.steps.some(([from, to]) => from <= at && at <= to)).map((one) => spoken(one.name));
   return (
     <>
       <h1>
@@ -74,16 +83,20 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
       <p class="lead">
         {plural(episode.length, "step")}, return {number(episode.return, 4)}, {spoken(episode.ending)}, seed {episode.seed}.{" "}
         <span class="tools">
-          <a class="button" href={href("ep", `${episode.recording}/${Math.max(0, episode.index - 1)}`)}>
-            ← before
-          </a>
-          <a class="button" href={href("ep", `${episode.recording}/${episode.index + 1}`)}>
-            next →
-          </a>
+          {place > 0 && (
+            <a class="button" href={href("ep", `${episode.recording}/${others[place - 1]}`)}>
+              ← before
+            </a>
+          )}
+          {place >= 0 && place + 1 < others.length && (
+            <a class="button" href={href("ep", `${episode.recording}/${others[place + 1]}`)}>
+              next →
+            </a>
+          )}
         </span>
       </p>
       <div class="player">
-        <Panel title={`Step ${at}`} note="Space plays, arrows step (with Shift by ten), Home and End jump.">
+        <Panel id="frame" title={`Step ${at}`} take={{ python: `study.recording("${episode.recording}").episode(${episode.index})` }} note="Space plays, arrows step (with Shift by ten), Home and End jump.">
           {episode.clip ? (
             <canvas ref={canvas} class="frame" />
           ) : (
@@ -108,17 +121,19 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
           </div>
           <p>
             action <b>{action === null || action === undefined ? "–" : episode.actions.kind === "discrete" ? (episode.actions.names[action] ?? action) : number(action)}</b>
+            {happening.length > 0 && <span class="quiet"> · {happening.join(", ")}</span>}
           </p>
         </Panel>
         <Panel
           title="Lanes"
-          note="Drag to choose a window; pinned features have lanes in their colours."
+          note={`Drag over the lanes, or press [ and ] at its first and last step, to choose a window and see which features set it apart; Esc lets go of it. ${pins(query).length ? "Pinned features have lanes in their colours." : "Pin a feature (●) and it has a lane of its own here."}`}
           take={{
+            svg: () => lanesSvg(shown),
             csv: () => [["step", ...Object.keys(episode.lanes), ...Object.keys(episode.features)], ...Array.from({ length: episode.length }, (_, t) => [t, ...Object.values(episode.lanes).map((lane) => lane[t] ?? null), ...Object.values(episode.features).map((lane) => lane[t] ?? null)])],
             python: `study.recording("${episode.recording}").episode(${episode.index})`,
           }}
         >
-          <Lanes lanes={lanes} length={episode.length} at={at} window={chosen} events={episode.events} onStep={move} onWindow={(found) => amend({ w: found ? `${found[0]}-${found[1]}` : null })} />
+          <Lanes {...shown} onStep={move} onWindow={choose} />
           {chosen && dictionary && (
             <>
               <h3>
@@ -133,14 +148,22 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
                 {(found) => (
                   <table>
                     <tbody>
+                      {found.features.length === 0 && (
+                        <tr>
+                          <td class="quiet">No feature of {dictionary} differs between these steps and the others.</td>
+                        </tr>
+                      )}
                       {found.features.slice(0, 12).map((one) => (
                         <tr key={one.index}>
                           <td>
+                            <Pin address={addressOf(dictionary, one.index)} />
                             <FeatureName dictionary={dictionary} index={one.index} label={one.label} />
                           </td>
                           <td class="number">{number(one.inside)} here</td>
                           <td class="number">{number(one.outside)} elsewhere</td>
-                          <td class="number">{number(one.score, 2)} deviations</td>
+                          <td class="number" title="Difference of the means, in standard deviations over the episode">
+                            {signed(one.score, 1)} sd
+                          </td>
                         </tr>
                       ))}
                     </tbody>

@@ -28,7 +28,7 @@ export function scale(low: number, high: number, from: number, to: number, most 
 }
 
 export function Histogram(props: { edges: number[]; counts: number[]; label: string }): JSX.Element {
-  const [width, height, left, base] = [360, 120, 46, 96];
+  const [width, height, left, base] = [360, 134, 46, 96];
   const most = Math.max(1, ...props.counts);
   const top = Math.log10(most + 1);
   const x = scale(props.edges[0] ?? 0, props.edges.at(-1) ?? 1, left, width - 8);
@@ -40,7 +40,7 @@ export function Histogram(props: { edges: number[]; counts: number[]; label: str
         <g key={tick}>
           <line class="grid" x1={left} x2={width - 8} y1={y(tick)} y2={y(tick)} />
           <text class="end" x={left - 5} y={y(tick) + 3.5}>
-            {tick >= 1000 ? `${tick / 1000}k` : tick}
+            {tick >= 1e6 ? `${tick / 1e6}M` : tick >= 1000 ? `${tick / 1000}k` : tick}
           </text>
         </g>
       ))}
@@ -60,6 +60,12 @@ export function Histogram(props: { edges: number[]; counts: number[]; label: str
           {number(tick)}
         </text>
       ))}
+      <text class="mid name" x={(left + width) / 2} y={height - 5}>
+        activation
+      </text>
+      <text class="name" x="0" y="9">
+        steps
+      </text>
     </svg>
   );
 }
@@ -121,7 +127,9 @@ export function Forest(props: {
   label: string;
   secondName?: string;
   symmetric?: number;
+  digits?: number;
 }): JSX.Element {
+  const digits = props.digits ?? 2;
   const rows = props.rows;
   const longest = Math.min(26, Math.max(0, ...rows.map((row) => row.name.length)));
   const [width, line] = [400, 20];
@@ -142,7 +150,7 @@ export function Forest(props: {
       ))}
       {rows.map((row, index) => {
         const y = 12 + index * line;
-        const said = `${spoken(row.name)}: ${signed(row.value)} [${signed(row.low)}, ${signed(row.high)}]${row.second === undefined ? "" : `, ${props.secondName ?? ""} ${signed(row.second)}`}`;
+        const said = `${spoken(row.name)}: ${signed(row.value, digits)} [${signed(row.low, digits)}, ${signed(row.high, digits)}]${row.second === undefined ? "" : `, ${props.secondName ?? ""} ${signed(row.second)}`}`;
         return (
           <g key={row.name}>
             <text class="end" x={left - 7} y={y + 3.5}>
@@ -154,7 +162,7 @@ export function Forest(props: {
             )}
             {row.value !== null && <circle class={`dot${(row.low ?? 0) * (row.high ?? 0) > 0 ? "" : " hollow"}`} cx={x(row.value)} cy={y} r="3.4" />}
             <text x={width - 48} y={y + 3.5} class="value">
-              {signed(row.value)}
+              {signed(row.value, digits)}
             </text>
             <rect class="target" x="0" y={y - 9} width={width} height="18">
               <title>{said}</title>

@@ -19,6 +19,7 @@ export function addressOf(dictionary: string, index: number): string {
 export function FeatureName(props: { dictionary: string; index: number; label?: string; brief?: boolean }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   const timer = useRef(0);
+  const anchor = useRef<HTMLSpanElement>(null);
   const address = addressOf(props.dictionary, props.index);
   const colour = colourOf(address);
   const wait = (to: boolean): void => {
@@ -26,37 +27,55 @@ export function FeatureName(props: { dictionary: string; index: number; label?: 
     timer.current = window.setTimeout(() => setOpen(to), REST);
   };
   useEffect(() => () => window.clearTimeout(timer.current), []);
+  useEffect(() => {
+    if (!isOpen) return undefined;
+    const close = (event: Event): void => {
+      if (!(event instanceof KeyboardEvent) || event.key === "Escape") setOpen(false);
+    };
+    // The card stands still where the page moves.
+    window.addEventListener("scroll", close, true);
+    window.addEventListener("keydown", close);
+    return () => {
+      window.removeEventListener("scroll", close, true);
+      window.removeEventListener("keydown", close);
+    };
+  }, [isOpen]);
   return (
-    <span class="feature" onMouseEnter={() => wait(true)} onMouseLeave={() => wait(false)} onFocusIn={() => wait(true)} onFocusOut={() => wait(false)}>
+    <span ref={anchor} class="feature" onMouseEnter={() => wait(true)} onMouseLeave={() => wait(false)} onFocusIn={() => wait(true)} onFocusOut={() => wait(false)}>
       <a href={href("f", `${props.dictionary}/${props.index}`)}>
         {colour !== null && <i class={`swatch p${colour}`} />}
         <b>#{props.index}</b>
         {!props.brief && props.label && <span class="label"> {props.label}</span>}
       </a>
-      {isOpen && <Card dictionary={props.dictionary} index={props.index} />}
+      {isOpen && <Card dictionary={props.dictionary} index={props.index} anchor={anchor.current} />}
     </span>
   );
 }
 
-function Card(props: { dictionary: string; index: number }): JSX.Element {
+const [CARD_WIDE, EDGE] = [368, 8];
+
+/** What is known of a feature, beside its name, in front of everything and inside the window. */
+function Card(props: { dictionary: string; index: number; anchor: HTMLElement | null }): JSX.Element {
   const { value, error } = useDocument<FeaturePage>(`feature/${props.dictionary}/${props.index}`);
   const overview = useDocument<Overview>("overview").value;
   const box = useRef<HTMLDivElement>(null);
-  const [shift, setShift] = useState({ left: 0, up: false });
+  const named = props.anchor?.getBoundingClientRect();
+  const [isUp, setUp] = useState(false);
+  const wide = Math.min(CARD_WIDE, window.innerWidth - 2 * EDGE);
+  const left = Math.max(EDGE, Math.min(named?.left ?? 0, window.innerWidth - wide - EDGE));
+  const place = isUp ? { bottom: `${window.innerHeight - (named?.top ?? 0)}px` } : { top: `${named?.bottom ?? 0}px` };
   useEffect(() => {
-    const found = box.current?.getBoundingClientRect();
-    if (!found) return;
-    const over = found.right - window.innerWidth + 8;
-    setShift({ left: over > 0 ? -over : 0, up: found.bottom > window.innerHeight && found.top > found.height });
-  }, [value]);
+    const tall = box.current?.offsetHeight ?? 0;
+    setUp((named?.bottom ?? 0) + tall > window.innerHeight - EDGE && (named?.top ?? 0) > tall);
+  }, [value, error]);
   return (
-    <div ref={box} class={`card${shift.up ? " up" : ""}`} role="tooltip" style={{ marginLeft: `${shift.left}px` }}>
+    <div ref={box} class="card" role="tooltip" style={{ left: `${left}px`, width: `${wide}px`, ...place }}>
       {error && <p>{error}</p>}
       {!value && !error && <p class="quiet">Loading …</p>}
       {value && (
         <>
           <p>
-            <b>{value.address}</b> <Badge status={value.status} /> <Finding verdict={value.verdict} />
+            <b>{value.address}</b> {!value.dead && <Badge status={value.status} />} <Finding verdict={value.verdict} />
           </p>
           <p>{value.dead ? "never fires" : value.label}</p>
           <div class="side">
@@ -67,12 +86,24 @@ function Card(props: { dictionary: string; index: number }): JSX.Element {
             <Histogram edges={value.histogram.edges} counts={value.histogram.counts} label="How strongly it fires" />
           </div>
           <p class="note">
-            fires in {percent(value.firing_rate, 1)}, at most {number(value.max)}
-            {value.metric && ` · goes with ${spoken(value.metric.name)} ${signed(value.metric.r)}`}
+            fires in {percent(value.firing_rate, 1)} of steps, at most {number(value.max)}
+            {value.metric && ` · goes with ${spoken(value.metric.name)}, r ${signed(value.metric.r)}`}
           </p>
         </>
       )}
     </div>
+  );
+}
+
+/** Another dictionary, or whatever else a page is of, for the same page. */
+export function Another(props: { page: string; what?: string; dictionary: string; known: string[] }): JSX.Element {
+  const known = props.known.length ? props.known : [props.dictionary];
+  return (
+    <select class="of" aria-label={props.what ?? "Dictionary"} value={props.dictionary} onChange={(event) => (location.hash = href(props.page, event.currentTarget.value))}>
+      {known.map((name) => (
+        <option key={name}>{name}</option>
+      ))}
+    </select>
   );
 }
 
@@ -82,6 +113,7 @@ export function Pin(props: { address: string }): JSX.Element {
     <button
       class={`pin${colour === null ? "" : ` p${colour}`}`}
       aria-pressed={colour !== null}
+      aria-label={`${colour === null ? "Pin" : "Unpin"} ${props.address}`}
       title={colour === null ? "Pin: give it a colour on every page" : "Unpin"}
       onClick={() => togglePin(props.address)}
     >
@@ -191,9 +223,10 @@ export function Frames(props: { moment: string; around: number; width: number })
       setShown(step);
     };
   }, [isPlaying, clip, step]);
-  const open = href("ep", `${recording}/${episode}`, { t: step });
+  // A file holds no episodes to open.
+  const open = useContext(Data).kind === "file" ? undefined : href("ep", `${recording}/${episode}`, { t: step });
   return (
-    <a class="frames" href={open} title={`${props.moment}: open the episode here`} style={{ width: `${props.width}px` }} onMouseEnter={() => setPlaying(true)} onMouseLeave={() => setPlaying(false)} onFocus={() => setPlaying(true)} onBlur={() => setPlaying(false)}>
+    <a class="frames" href={open} title={open ? `${props.moment}: open the episode here` : props.moment} style={{ width: `${props.width}px` }} onMouseEnter={() => setPlaying(true)} onMouseLeave={() => setPlaying(false)} onFocus={() => setPlaying(true)} onBlur={() => setPlaying(false)}>
       {clip && clip.steps.length > 0 ? <canvas ref={canvas} /> : <span class="none">{error ? "no picture" : `step ${step}`}</span>}
     </a>
   );

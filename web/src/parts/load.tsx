@@ -24,6 +24,8 @@ export function useDocument<T>(path: string | null, every = 0): Loaded<T> {
   });
   const [turn, setTurn] = useState(0);
   const again = useCallback(() => setTurn((now) => now + 1), []);
+  // What could not be had while the server was gone is asked for again when it is back.
+  useEffect(() => data.watch(() => data.standing === "here" && again()), [data]);
   useEffect(() => {
     if (path === null) return undefined;
     let isHere = true;

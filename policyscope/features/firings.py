@@ -6,36 +6,39 @@
         value   [firing]        how strongly
         near, nearness  [feature, 8]   the features that fire with it most, and their correlation
 
-Built in two passes over the recording and memory-mapped afterwards, so that a dictionary of
+Built in one pass over the recording and memory-mapped afterwards, so that a dictionary of
 thousands of features needs no memory to be looked at. Of a map each feature's strongest position
 counts. Where there would be too many firings, a random part of the episodes is taken.
 """
 
 import json
-import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-from jaxtyping import Float, Int
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from jaxtyping import Bool, Float, Int
 
 from policyscope.dictionaries.dictionary import Dictionary
-from policyscope.features.describe import stream_codes
+from policyscope.features.describe import encode
+from policyscope.features.mapped import map_arrays, write_arrays
+from policyscope.interventions.target import reads_of
 from policyscope.progress import track
 from policyscope.recordings.recording import Recording
 
 FORMAT = "policyscope-firings/1"
-MOST = 50_000_000
-"""Firings that are kept: 400 MB."""
+MOST = 25_000_000
+"""Firings that are kept: 200 MB on disk, and twice as much in memory while they are found."""
+ENCODED = 2**22
+"""Codes of so many samples and features at once: 16 MB."""
 NEIGHBOURS = 8
 CORRELATED = 20_000_000
 """Firings on which co-firing is measured; more change the third digit."""
+TOGETHER = 256
+"""Features whose correlations with all others are found at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,10 @@ def firings(recording: Recording, dictionary: Dictionary) -> Firings:
     known = read(path, identity)
     if known is None:
         known = find(recording, dictionary)
-        write(path, known, identity)
+        # Where there is no room, or nobody may write, they are found again another time.
+        with suppress(OSError):
+            write(path, known, identity)
+            known = read(path, identity) or known
     return known
 
 
@@ -77,72 +83,92 @@ def identity_of(recording: Recording, dictionary: Dictionary) -> str:
 
 def read(path: Path, identity: str) -> Firings | None:
     """What is kept at `path`, mapped; None where nothing is, or of something else."""
-    if not path.exists():
-        return None
-    with safe_open(path, "np") as file:
-        about = file.metadata() or {}
-        if about.get("identity") != identity:
-            return None
-        parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return Firings(**parts, samples=int(about["samples"]))
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        parts, about = map_arrays(path)
+        if about["identity"] == identity:
+            return Firings(**parts, samples=int(about["samples"]))
+    return None
 
 
 def write(path: Path, found: Firings, identity: str) -> None:
     """Keeps firings, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     parts = {name: part for name, part in vars(found).items() if isinstance(part, np.ndarray)}
-    save_file(parts, temporary, {"identity": identity, "samples": str(found.samples)})
-    temporary.replace(path)
+    write_arrays(path, parts, {"identity": identity, "samples": str(found.samples)})
+
+
+@dataclass(frozen=True)
+class Part:
+    """The firings of a stretch of samples, feature by feature."""
+
+    count: Int[np.ndarray, " feature"]
+    sample: Int[np.ndarray, " firing"]
+    value: Float[np.ndarray, " firing"]
+
+    def where(self, is_kept: Bool[np.ndarray, " firing"]) -> "Part":
+        """Those of the firings that are kept."""
+        owner = np.repeat(np.arange(len(self.count)), self.count)[is_kept]
+        count = np.bincount(owner, minlength=len(self.count)).astype(np.int32)
+        return Part(count, self.sample[is_kept], self.value[is_kept])
 
 
 def find(recording: Recording, dictionary: Dictionary) -> Firings:
-    """Two passes over the recording: how often each feature fires, then when."""
-    count = np.zeros(len(dictionary), np.int64)
-    with track(f"Finding firings of {dictionary.name}", 2 * recording.steps, "steps") as progress:
-        for part in stream_codes(recording, dictionary, ()):
-            count += (part.codes > 0).sum(0)
-            progress.advance(len(part.codes))
-        share = min(1.0, MOST / max(1, int(count.sum())))
-        start = np.zeros(len(dictionary) + 1, np.int64)
-        rows: list[np.ndarray] = []
-        columns: list[np.ndarray] = []
-        values: list[np.ndarray] = []
-        samples = 0
-        for offset, codes in kept_codes(recording, dictionary, share):
-            step, feature = np.nonzero(codes > 0)
-            rows.append((step + offset).astype(np.int32))
-            columns.append(feature.astype(np.int32))
-            values.append(codes[step, feature].astype(np.float32))
-            samples += len(codes)
+    """One pass over the recording; episodes are left out once there is too much."""
+    episode = recording.read("episode")
+    draw = np.random.default_rng(0).random(int(episode.max(initial=-1)) + 1)[episode]
+    share, total = 1.0, 0
+    parts: list[Part] = []
+    with track(f"Finding firings of {dictionary.name}", recording.steps, "steps") as progress:
+        for first, codes in codes_of(recording, dictionary):
+            part = part_of(first, codes)
+            parts.append(part if share == 1 else part.where(draw[part.sample] < share))
+            total += len(parts[-1].sample)
+            while total > MOST:
+                share /= 2
+                parts = [one.where(draw[one.sample] < share) for one in parts]
+                total = sum(len(one.sample) for one in parts)
             progress.advance(len(codes))
-    sample, owner, value = (
-        np.concatenate(part) if part else np.empty(0, np.int32) for part in (rows, columns, values)
-    )
-    order = np.argsort(owner, kind="stable")
-    np.cumsum(np.bincount(owner, minlength=len(dictionary)), out=start[1:])
-    found = sample[order], value[order].astype(np.float32)
-    near, nearness = neighbours(start, *found, len(dictionary))
-    return Firings(start, *found, near, nearness, samples)
+    start, sample, value = joined(parts, len(dictionary))
+    near, nearness = neighbours(start, sample, value, len(dictionary))
+    return Firings(start, sample, value, near, nearness, int((draw < share).sum()))
 
 
-def kept_codes(
-    recording: Recording, dictionary: Dictionary, share: float
+def codes_of(
+    recording: Recording, dictionary: Dictionary
 ) -> Iterator[tuple[int, Float[np.ndarray, "step feature"]]]:
-    """The codes shard by shard with the number of their first sample; zero where left out."""
-    offset = 0
-    draw = np.random.default_rng(0)
-    chosen: dict[int, bool] = {}
-    for part in stream_codes(recording, dictionary, ()):
-        codes = part.codes
-        if share < 1:
-            for episode in np.unique(part.episode).tolist():
-                chosen.setdefault(episode, bool(draw.random() < share))
-            codes = np.where(
-                np.array([chosen[e] for e in part.episode.tolist()])[:, None], codes, 0
-            )
-        yield offset, codes
-        offset += len(codes)
+    """The codes of the whole recording, a few samples at once, with the number of the first."""
+    at_once = max(1, ENCODED // len(dictionary))
+    first = 0
+    for (activation,) in recording.iterate(str(reads_of(dictionary))):
+        for begin in range(0, len(activation), at_once):
+            yield first + begin, encode(dictionary, activation[begin : begin + at_once])
+        first += len(activation)
+
+
+def part_of(first: int, codes: Float[np.ndarray, "step feature"]) -> Part:
+    """The firings of a stretch of samples that begins with number `first`."""
+    step, feature = np.nonzero(codes > 0)
+    order = np.argsort(feature, kind="stable")
+    step, feature = step[order], feature[order]
+    count = np.bincount(feature, minlength=codes.shape[1]).astype(np.int32)
+    return Part(count, (step + first).astype(np.int32), codes[step, feature].astype(np.float32))
+
+
+def joined(
+    parts: list[Part], features: int
+) -> tuple[Int[np.ndarray, " bound"], Int[np.ndarray, " firing"], Float[np.ndarray, " firing"]]:
+    """All parts as one, feature by feature; takes the parts away one by one."""
+    count = sum((part.count.astype(np.int64) for part in parts), np.zeros(features, np.int64))
+    start = np.concatenate([[0], np.cumsum(count)])
+    sample, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
+    free = start[:-1].copy()
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        begin = np.cumsum(part.count) - part.count
+        place = np.repeat(free - begin, part.count) + np.arange(len(part.sample))
+        sample[place], value[place] = part.sample, part.value
+        free += part.count
+    return start, sample, value
 
 
 def neighbours(
@@ -157,16 +183,26 @@ def neighbours(
     nearness = np.zeros((features, kept), np.float32)
     if not len(sample) or not kept:
         return near, nearness
+    # Here, because it takes a while to import, and firings are mostly only read.
+    import scipy.sparse
+
     samples = int(sample.max()) + 1
     matrix: Any = scipy.sparse.csc_matrix((value, sample, start), shape=(samples, features))
     if len(sample) > CORRELATED:
         samples = max(1, samples * CORRELATED // len(sample))
         matrix = matrix[:samples]
-    sums = np.asarray(matrix.sum(0)).ravel() / samples
-    together = (matrix.T @ matrix).toarray() / samples - np.outer(sums, sums)
-    deviation = np.sqrt(np.maximum(together.diagonal(), 0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = np.nan_to_num(together / np.outer(deviation, deviation))
-    np.fill_diagonal(r, -np.inf)
-    best = np.argsort(-r, axis=1)[:, :kept]
-    return best.astype(np.int32), np.take_along_axis(r, best, 1).astype(np.float32)
+    mean = np.asarray(matrix.mean(0), np.float64).ravel()
+    square = np.asarray(matrix.multiply(matrix).mean(0), np.float64).ravel()
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    for first in range(0, features, TOGETHER):
+        block = slice(first, min(first + TOGETHER, features))
+        product = (matrix[:, block].T @ matrix).toarray() / samples
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r = (product - np.outer(mean[block], mean)) / np.outer(deviation[block], deviation)
+        r = np.nan_to_num(r, posinf=0.0, neginf=0.0)
+        own = np.arange(block.stop - block.start)
+        r[own, own + first] = -np.inf
+        best = np.argsort(-r, axis=1, kind="stable")[:, :kept]
+        near[block] = best
+        nearness[block] = np.take_along_axis(r, best, 1)
+    return near, nearness

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from policyscope.errors import InvalidInput, UnknownName
+from policyscope.features import firings as module
 from policyscope.features.describe import encode
-from policyscope.features.firings import firings
+from policyscope.features.firings import find, firings
 from policyscope.studies.labels import GivenLabel, Labels, Outdated
 from policyscope.studies.study import Study
+from policyscope.studies.views import views as views_module
+from policyscope.studies.views.features import at
 from policyscope.studies.views.views import Blob, Views
 
 LAYER = "layer2/k4"
@@ -139,3 +142,81 @@ def test_labels_are_a_history_to_which_two_may_add(opened: Study) -> None:
     for text, status in (("", "guess"), ("x" * 300, "guess"), ("a", "certain")):
         with pytest.raises(InvalidInput):
             GivenLabel(LAYER, 1, text, status)
+
+
+def test_firings_found_in_pieces_are_the_same(
+    opened: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary, recording = opened.dictionary(LAYER), opened.recording("main")
+    whole = find(recording, dictionary)
+    monkeypatch.setattr(module, "ENCODED", 37 * len(dictionary))
+    monkeypatch.setattr(module, "TOGETHER", 3)
+    pieces = find(recording, dictionary)
+    for name, part in vars(whole).items():
+        np.testing.assert_allclose(getattr(pieces, name), part, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_too_many_firings_are_those_of_some_whole_episodes(
+    opened: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary, recording = opened.dictionary(LAYER), opened.recording("main")
+    whole = find(recording, dictionary)
+    monkeypatch.setattr(module, "ENCODED", 100 * len(dictionary))
+    monkeypatch.setattr(module, "MOST", len(whole.sample) // 2)
+    some = find(recording, dictionary)
+    assert 0 < len(some.sample) <= module.MOST
+    episode = np.asarray(recording.read("episode"))
+    kept = np.unique(episode[some.sample])
+    assert 0 < len(kept) < len(np.unique(episode))
+    assert some.samples == int(np.isin(episode, kept).sum())
+    for feature in range(len(dictionary)):
+        sample, value = whole.of(feature)
+        inside = np.isin(episode[sample], kept)
+        np.testing.assert_array_equal(some.of(feature)[0], sample[inside])
+        np.testing.assert_allclose(some.of(feature)[1], value[inside], rtol=1e-5)
+
+
+def test_firings_that_cannot_be_written_are_found_all_the_same(
+    opened: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary, recording = opened.dictionary(LAYER), opened.recording("main")
+    known = firings(recording, dictionary).sample.copy()  # not mapped: the file is broken now
+    (recording.directory / "derived" / LAYER / "firings.safetensors").write_bytes(b"broken")
+
+    def fail(*arguments: object) -> None:
+        raise OSError("There is no room.")
+
+    monkeypatch.setattr(module, "write_arrays", fail)
+    np.testing.assert_array_equal(firings(recording, dictionary).sample, known)
+
+
+def test_columns_are_read_at_samples_in_any_order(opened: Study) -> None:
+    recording = opened.recording("main")
+    draw = np.random.default_rng(0).integers(recording.steps, size=50)
+    for column in ("episode", "pole_angle", "fc2:in"):
+        np.testing.assert_array_equal(at(recording, column, draw), recording.read(column)[draw])
+    assert len(at(recording, "fc2:in", draw[:0])) == 0
+
+
+def test_what_is_kept_in_memory_has_an_end(
+    views: Views, opened: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (opened.directory / f"{name}.json" for name in ("first", "second"))
+    for path in (first, second):
+        path.write_text('{"x": 1}')
+    read: list[Path] = []
+
+    def note(path: Path) -> Path:
+        read.append(path)
+        return path
+
+    for path in (first, first, second, first):
+        assert views.kept(path, note) == path
+    assert read == [first, second]
+    monkeypatch.setattr(views_module, "MOST_KEPT", 10)
+    for path in (second, first, first):
+        views.kept(path, note)
+    assert read == [first, second, first]
+    first.write_text('{"x": 22}')
+    views.kept(first, note)
+    assert read[3:] == [first]

@@ -34,6 +34,8 @@ from policyscope.rollouts.observation import as_tensors
 
 AGENT, TWIN = 0, 1
 SNAPSHOT_STEPS = 64
+MOST_SNAPSHOTS = 256
+"""Of a longer episode every second one is dropped: two Atari consoles are 0.2 MB each time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class Sight:
     """How each row's episode ended; None while it goes on."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Past:
     """One step that is over: what it takes to come back to it."""
 
@@ -139,6 +141,7 @@ class Live:
         self.ended: list[str | None] = [None] * self.rows
         self.total = np.zeros(self.rows)
         self.step = 0
+        self._snapshot_steps = SNAPSHOT_STEPS
         self.held = None
         self.diverged: int | None = None
         self.state = self.agent.initial_state(self.rows)
@@ -180,7 +183,7 @@ class Live:
         """
         if self.is_over:
             return
-        snapshots = self._save() if self.step % SNAPSHOT_STEPS == 0 else None
+        snapshots = self._snapshots()
         past = Past(self._action, self.state, self.total.copy(), list(self.ended), snapshots)
         self.past.append(past)
         self._answer(self._action, self._acted.state)
@@ -291,6 +294,15 @@ class Live:
             return self.environment.step(action)
         except Exception as error:
             raise EnvironmentFailed(f"{self.environment.id} failed at a step: {error!r}") from error
+
+    def _snapshots(self) -> list[Snapshot] | None:
+        """The worlds of all rows where it is time again; however long it plays, they stay few."""
+        if self.step >= MOST_SNAPSHOTS * self._snapshot_steps:
+            self._snapshot_steps *= 2
+            for step, past in enumerate(self.past):
+                if step % self._snapshot_steps:
+                    past.snapshots = None
+        return None if self.step % self._snapshot_steps else self._save()
 
     def _save(self) -> list[Snapshot] | None:
         """The worlds of all rows; None where they cannot be copied."""

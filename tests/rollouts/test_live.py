@@ -118,6 +118,21 @@ def test_going_back_is_exact_however_often(live: Live) -> None:
         live.rewind(10)
 
 
+def test_of_a_long_episode_few_moments_are_kept_and_all_are_reached(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("policyscope.rollouts.live.SNAPSHOT_STEPS", 2)
+    monkeypatch.setattr("policyscope.rollouts.live.MOST_SNAPSHOTS", 2)
+    live.begin(5)
+    seen = play(live, 9)
+    kept = [step for step, past in enumerate(live.past) if past.snapshots is not None]
+    assert kept == [0, 8]
+    for step in (8, 5, 3):
+        live.rewind(step)
+        np.testing.assert_array_equal(live.environment.observation, seen[step])
+    np.testing.assert_array_equal(play(live, 6), seen[3:])
+
+
 def test_a_branch_begins_with_a_copy_of_the_agent(live: Live) -> None:
     live.begin(3)
     play(live, 4)

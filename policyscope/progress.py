@@ -10,10 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
-
-from rich import progress as bars
-from rich.console import Console
+from typing import Any, ClassVar
 
 SILENCE_SECONDS = 2.0
 PLAIN_LINE_SECONDS = 5.0
@@ -122,8 +119,9 @@ class TerminalProgress(Progress):
     Work inside other work draws its bar below, in the same display.
     """
 
-    display: ClassVar[bars.Progress | None] = None
-    task: bars.TaskID | None = None
+    display: ClassVar[Any] = None
+    """Rich's, while there is anything to show."""
+    task: Any = None
 
     def show(self) -> None:
         if not self.is_due(BAR_SILENCE_SECONDS, BAR_SECONDS):
@@ -145,8 +143,12 @@ class TerminalProgress(Progress):
             TerminalProgress.display = None
 
 
-def open_display() -> bars.Progress:
-    """An empty display on stderr that leaves no trace."""
+def open_display() -> Any:
+    """An empty display of Rich's on stderr that leaves no trace."""
+    # Here, because it takes a while to import, and most work is silent or short.
+    from rich import progress as bars
+    from rich.console import Console
+
     display = bars.Progress(
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(bar_width=24),

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 
@@ -116,6 +115,9 @@ class Places:
     @cached_property
     def by_feature(self) -> tuple["Places", Int[np.ndarray, " entry"]]:
         """The entries of the transposed matrix, and which entry of this one each of them is."""
+        # Here, because it takes long to import and only fits need it.
+        from scipy.sparse import csr_array
+
         shape = (len(self.bounds) - 1, self.width)
         number = np.arange(len(self.feature), dtype=np.int32)
         turned = csr_array((number, self.feature, self.bounds), shape=shape).tocsc()

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special
 
 from policyscope.errors import InvalidInput, NotEnoughData, NotFinite, UnknownName
 
@@ -155,6 +154,9 @@ def paired_difference(
         mean = 0.0 if same else mean
         return Effect(mean, mean, mean, p, episodes, level)
     error = float(differences.std(ddof=1)) / np.sqrt(episodes)
+    # Here, because it takes long to import and little needs it.
+    from scipy import special
+
     p = 2 * float(special.stdtr(episodes - 1, -abs(mean) / error))
     half = half_width(differences, level)
     return Effect(mean, mean - half, mean + half, p, episodes, level)
@@ -256,6 +258,9 @@ def middle_mean(values: Float[np.ndarray, "replicate episode"]) -> Float[np.ndar
 
 def half_width(values: Float[np.ndarray, " episode"], level: float) -> float:
     """Half the width of the Student t interval of the mean."""
+    # Here, because it takes long to import and little needs it.
+    from scipy import special
+
     error = values.std(ddof=1) / np.sqrt(len(values))
     return float(special.stdtrit(len(values) - 1, 0.5 + level / 2) * error)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import special
 from torch import Tensor
 
 from policyscope.agents.agent import Agent
@@ -204,6 +203,9 @@ def episode_interval(
     change: Float[np.ndarray, "state action"], episode: Int[np.ndarray, " state"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean over states and its 95 % interval, by Student t over the means of episodes."""
+    # Here, because it takes long to import and little needs it.
+    from scipy import special
+
     mean = change.mean(0)
     _, group = np.unique(episode, return_inverse=True)
     count = np.bincount(group)

@@ -6,10 +6,10 @@ features is not flattered; its interval is a percentile bootstrap over the held-
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_array
 
 from policyscope.errors import NotEnoughData, NotFinite
 from policyscope.progress import track
@@ -130,7 +130,8 @@ class Judge:
     """
 
     event: Bool[np.ndarray, " step"]
-    member: csr_array
+    member: Any
+    """[group, step], sparse: which steps are of which group."""
     weights: Float[np.ndarray, "replicate episode"]
 
     @classmethod
@@ -142,6 +143,9 @@ class Judge:
         seed: int,
     ) -> "Judge":
         """The judge of these held-out steps."""
+        # Here, because it takes long to import and little needs it.
+        from scipy.sparse import csr_array
+
         groups, place = np.unique(episode % GROUPS, return_inverse=True)
         steps = np.arange(len(event))
         member = csr_array((np.ones(len(event)), (place, steps)), (len(groups), len(event)))

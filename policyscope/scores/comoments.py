@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import csr_array
 
 from policyscope.errors import NotEnoughData
 from policyscope.statistics.variance import Variance
@@ -48,6 +47,9 @@ class CoMoments:
             ours = left - self.left.mean.astype(left.dtype)
             theirs = right - self.right.mean.astype(right.dtype)
             return (ours.T @ theirs).astype(np.float64)
+        # Here, because it takes long to import and little needs it.
+        from scipy.sparse import csr_array
+
         entries = csr_array(left).astype(np.float64)
         if is_sparse(right):
             raw = (entries.T @ csr_array(right).astype(np.float64)).toarray()

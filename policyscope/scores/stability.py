@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
 
 from policyscope.errors import InvalidInput, NotEnoughData
 
@@ -89,6 +88,9 @@ def match(
 ) -> tuple[Int[np.ndarray, " feature"], Float[np.ndarray, " feature"]]:
     """The partner of each of our features and their |cosine|; -1 and 0 for one left over."""
     similarity = np.abs(cosines(ours, theirs))
+    # Here, because it takes long to import and little needs it.
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(-similarity)
     partner = np.full(len(ours), -1)
     matched = np.zeros(len(ours))

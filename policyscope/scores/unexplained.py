@@ -6,7 +6,6 @@ have an error and a variance about a mean of their own.
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse import csr_array
 
 from policyscope.errors import NotEnoughData
 from policyscope.statistics.episodes import GROUPS, resample
@@ -47,6 +46,9 @@ class UnexplainedByEpisode:
         reconstruction: Float[np.ndarray, "step unit"],
         episode: Int[np.ndarray, " step"],
     ) -> None:
+        # Here, because it takes long to import and little needs it.
+        from scipy.sparse import csr_array
+
         group = episode % GROUPS
         self._episodes = set(np.unique(episode).tolist())
         self._count = np.bincount(group, minlength=GROUPS).astype(np.float64)

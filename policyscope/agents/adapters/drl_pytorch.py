@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Num
-from scipy.special import betaincinv
 from torch import Tensor, nn
 
 from policyscope.agents.actions import draw
@@ -102,6 +101,9 @@ def sample_beta(
     alpha: Float[Tensor, "row action"], beta: Float[Tensor, "row action"], noise: Noise
 ) -> Float[Tensor, "row action"]:
     """One sample per row, by the inverse of the distribution function."""
+    # Here, because it takes long to import and little needs it.
+    from scipy.special import betaincinv
+
     uniform = noise.uniform(alpha.shape[-1]).cpu().numpy().astype(np.float64)
     sampled = betaincinv(
         alpha.detach().double().cpu().numpy(), beta.detach().double().cpu().numpy(), uniform

@@ -10,6 +10,7 @@
     ├── NewerFormat          RuntimeError       written by a newer policyscope
     ├── InUse                RuntimeError       another process is writing here
     ├── EnvironmentFailed    RuntimeError       the environment raised while acting
+    ├── NoAnswer             ConnectionError    a language model gave nothing that can be used
     ├── UntrustedFile        PermissionError    opening it would run its code
     └── MissingExtra         ImportError        an optional dependency is not installed
 
@@ -84,6 +85,30 @@ class EnvironmentFailed(PolicyscopeError, RuntimeError):
     def __reduce__(self) -> tuple[type["EnvironmentFailed"], tuple[str, int | None]]:
         # Crosses process boundaries whole.
         return type(self), (str(self), self.row)
+
+
+class NoAnswer(PolicyscopeError, ConnectionError):
+    """A language model, or the server it is behind, gave no answer that can be used.
+
+    `status` is the server's, where it gave one; `wait` the seconds it asked to be left alone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        wait: float | None = None,
+        is_passing: bool = False,
+        lasts: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.wait = wait
+        self.is_passing = is_passing
+        """Whether the same request may well be answered a little later."""
+        self.lasts = lasts
+        """Whether other requests will most likely fail in the same way."""
 
 
 class UntrustedFile(PolicyscopeError, PermissionError):

@@ -24,6 +24,8 @@ class Said:
 
     shown: Any
     document: dict[str, Any]
+    shortfall: str = ""
+    """What could not be done all the same; then the exit code is 1."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,19 @@ def run_features(given: Arguments) -> Said:
     return Said(found, found.to_json())
 
 
+def run_label(given: Arguments) -> Said:
+    found = opened(given).label(
+        given.dictionary,
+        llm=given.llm,
+        features=given.features,
+        recording=given.recording,
+        again=given.again,
+        timeout=given.timeout,
+        seed=given.seed,
+    )
+    return Said(found, found.to_json(), found.shortfall)
+
+
 def run_score(given: Arguments) -> Said:
     found = opened(given).score(
         given.dictionary,
@@ -286,6 +301,7 @@ def run_studio(given: Arguments) -> Said:
         host=given.host,
         open_browser=not given.no_open,
         trust=given.trust,
+        llm=given.llm,
         announce=lambda url: print(url, file=to, flush=True),
     )
     return Said("The studio is closed.", {"address": url})
@@ -357,6 +373,8 @@ RANDOM = flag(
     "--random-directions", type=int, default=39, metavar="N",
     help="random directions of equal norm beside each feature (39 make a 95 %% band)",
 )  # fmt: skip
+
+KEY_HELP = "its key, if it wants one, from POLICYSCOPE_LLM_KEY or OPENAI_API_KEY"
 
 COMMANDS: dict[str, Command] = {
     "demo": Command(
@@ -518,6 +536,39 @@ COMMANDS: dict[str, Command] = {
             flag("--top", type=int, default=5, metavar="N", help="top moments per feature"),
         ),
     ),
+    "label": Command(
+        "Label features by a language model, or by rules; each label is scored on held-out steps.",
+        run_label,
+        (
+            STUDY,
+            DICTIONARY,
+            flag(
+                "--llm",
+                nargs=2,
+                metavar=("URL", "MODEL"),
+                help="ask this model behind any OpenAI-compatible chat server, as "
+                f"http://127.0.0.1:11434/v1 qwen3; {KEY_HELP}",
+            ),
+            flag(
+                "--feature",
+                dest="features",
+                type=int,
+                nargs="+",
+                action="extend",
+                metavar="I",
+                help="features to label (default: all)",
+            ),
+            RECORDING,
+            flag("--again", action="store_true", help="also those that it has labelled before"),
+            flag(
+                "--timeout",
+                type=float,
+                default=120.0,
+                metavar="S",
+                help="seconds that one request may take (default 120)",
+            ),
+        ),
+    ),
     "score": Command(
         "How good a dictionary is: unexplained variance, L0, dead, return kept.",
         run_score,
@@ -654,6 +705,13 @@ COMMANDS: dict[str, Command] = {
             ),
             flag("--no-open", action="store_true", help="open no browser"),
             flag("--export", metavar="FILE", help="serve nothing: write it into one HTML file"),
+            flag(
+                "--llm",
+                nargs=2,
+                metavar=("URL", "MODEL"),
+                help="have live play captioned, and features labelled where asked, by this model "
+                f"behind an OpenAI-compatible chat server; {KEY_HELP}",
+            ),
         ),
     ),
     "bench": Command(

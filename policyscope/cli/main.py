@@ -9,6 +9,12 @@ from collections.abc import Sequence
 from policyscope.cli.commands import COMMANDS, Said
 from policyscope.cli.parser import build_parser
 
+GOING_ON = {
+    "record": " Go on with --resume.",
+    "label": " The same command goes on with what is missing.",
+}
+"""What to do after an interruption."""
+
 
 def show(said: Said, *, as_json: bool) -> None:
     """Prints the answer: the document, or something to read."""
@@ -42,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"policyscope: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        next_step = " Go on with --resume." if words[:1] == ["record"] else ""
+        next_step = GOING_ON.get(words[0], "") if words else ""
         print(
             f"\npolicyscope: stopped. Everything committed before is kept.{next_step}",
             file=sys.stderr,
@@ -64,6 +70,9 @@ def answer(words: Sequence[str]) -> int:
         return 2
     if given.command == "zoo" and given.action == "train" and not (given.name and given.out):
         parser.error("zoo train needs NAME and --out FILE")
-    show(COMMANDS[given.command].run(given), as_json=given.json)
+    said = COMMANDS[given.command].run(given)
+    show(said, as_json=given.json)
     sys.stdout.flush()
-    return 0
+    if said.shortfall:
+        print(f"policyscope: {said.shortfall}", file=sys.stderr)
+    return 1 if said.shortfall else 0

@@ -1,14 +1,24 @@
 """One condition of a rule, `low < metric <= high`, and the words a person says for it."""
 
+import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from policyscope.envs.metric import Words
+from policyscope.errors import InvalidInput, UnknownName
 
 PLACE = re.compile(r"\{(\w+)\}")
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# A name may hold anything but what stands between names.
+NAME = r"[^\s<>=]+"
+BOUND = re.compile(rf"({NAME})\s*(<=|>=|<|>|==?)\s*({NUMBER})")
+BAND = re.compile(rf"({NUMBER})\s*(<=?)\s*({NAME})\s*(<=?)\s*({NUMBER})")
+HAIR = 1e-5
+"""The share of a bound by which it is moved to take a value in, or to leave it out."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,80 @@ class Condition:
         if np.isinf(self.high):
             return f"{self.metric} > {self.low:g}"
         return f"{self.low:g} < {self.metric} <= {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Conditions that all hold."""
+
+    conditions: tuple[Condition, ...]
+
+    @classmethod
+    def of(cls, conditions: Iterable[Condition]) -> "Rule":
+        """The rule of these, one condition for each metric, with bounds as they are printed.
+
+        InvalidInput for a condition that bounds nothing, and for bounds that nothing lies between.
+        """
+        bounds: dict[str, tuple[float, float]] = {}
+        for one in conditions:
+            low, high = bounds.get(one.metric, (-math.inf, math.inf))
+            bounds[one.metric] = max(low, as_printed(one.low)), min(high, as_printed(one.high))
+        for metric, (low, high) in bounds.items():
+            if math.isnan(low) or math.isnan(high) or (math.isinf(low) and math.isinf(high)):
+                raise InvalidInput(f"The condition on {metric} has no bound.")
+            if low >= high:
+                raise InvalidInput(f"No {metric} is above {low:g} and at most {high:g}.")
+        if not bounds:
+            raise InvalidInput("A rule needs at least one condition.")
+        return cls(tuple(Condition(metric, *pair) for metric, pair in bounds.items()))
+
+    @classmethod
+    def parse(cls, text: str) -> "Rule":
+        """The rule in a text such as `0.1 < x <= 2 and v > 1`, which is how a rule is printed.
+
+        `x >= 1` becomes `x > 0.99999`: a rule leaves its lower bounds out and takes its upper in.
+        """
+        return cls.of(parse_condition(part) for part in re.split(r"\band\b|&&?|;", text))
+
+    def check(self, known: Sequence[str]) -> None:
+        """Raises UnknownName for a metric that is not among the known ones."""
+        for one in self.conditions:
+            if one.metric not in known:
+                raise UnknownName.among("metric", one.metric, known)
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.conditions))
+
+
+def as_printed(bound: float) -> float:
+    """The bound that a printed condition shows; what is scored must be what is read."""
+    return float(f"{bound:g}")
+
+
+def parse_condition(text: str) -> Condition:
+    """One condition in words; InvalidInput where it is none."""
+    said = text.strip().strip("()")
+    if band := BAND.fullmatch(said):
+        low, below, metric, above, high = band.groups()
+        return Condition(
+            metric,
+            float(low) if below == "<" else under(low),
+            under(high) if above == "<" else float(high),
+        )
+    if bound := BOUND.fullmatch(said):
+        metric, sign, value = bound.groups()
+        if sign in ("=", "=="):
+            return Condition(metric, under(value), float(value))
+        if sign.startswith(">"):
+            return Condition(metric, float(value) if sign == ">" else under(value))
+        return Condition(metric, high=float(value) if sign == "<=" else under(value))
+    raise InvalidInput(f"{said!r} is no condition. Write it as x > 1, x <= 2, or 1 < x <= 2.")
+
+
+def under(bound: str) -> float:
+    """A bound just under a value, so that `> bound` takes the value in."""
+    value = float(bound)
+    return value - HAIR * (abs(value) or 1.0)
 
 
 @dataclass(frozen=True)

@@ -356,21 +356,29 @@ def rule_labels(
     recording: Recording, names: Sequence[str], sample: Sequence[Codes], seed: int
 ) -> Sequence[Label] | None:
     """A rule for every feature; None where there are too few episodes to score one."""
-    environment = str(recording.header.environment.get("id", ""))
-    words = {
-        metric.name: metric.words for metric in metrics_of(environment) if metric.words is not None
-    }
-    evidence = Evidence(
-        names=tuple(names),
-        metrics=np.concatenate([part.metrics for part in sample]),
-        episode=np.concatenate([part.episode for part in sample]),
-        words=words,
-        seed=seed,
-    )
+    evidence = evidence_of(recording, names, sample, seed)
     try:
         return RuleLabeller(evidence).label_all(np.concatenate([part.codes for part in sample]))
     except NotEnoughData:
         return None
+
+
+def evidence_of(
+    recording: Recording, names: Sequence[str], sample: Sequence[Codes], seed: int
+) -> Evidence:
+    """What labels rest on: the metrics of a part of a recording, in their words and units."""
+    environment = str(recording.header.environment.get("id", ""))
+    words = {
+        metric.name: metric.words for metric in metrics_of(environment) if metric.words is not None
+    }
+    return Evidence(
+        names=tuple(names),
+        metrics=np.concatenate([part.metrics for part in sample]),
+        episode=np.concatenate([part.episode for part in sample]),
+        words=words,
+        units={name: recording.spec(name).unit for name in names},
+        seed=seed,
+    )
 
 
 def effects_on(

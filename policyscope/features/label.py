@@ -16,6 +16,9 @@ from policyscope.errors import InvalidInput, NotFinite
 from policyscope.registry import Registry
 from policyscope.statistics.episodes import hold_out
 
+UNCLEAR = "no clear rule over these metrics"
+"""What the label of a feature begins with that no rule tells."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -57,6 +60,7 @@ class Evidence:
     metrics: Float[np.ndarray, "step metric"]
     episode: Int[np.ndarray, " step"]
     words: Mapping[str, Words] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     held_out_share: float = 0.3
     seed: int = 0
 

@@ -2,6 +2,7 @@
 
 GET    /                            the page
 GET    /api/PATH                    a document or a picture of the study, see `Views`
+GET    /api/model                   the language model there is to ask, if any
 GET    /api/jobs, /api/jobs/ID      experiments in the background
 GET    /api/file/NAME.html          a report that was written here
 POST   /api/labels/NAME/INDEX       one more label of a feature
@@ -31,6 +32,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from policyscope.chat import LanguageModel
 from policyscope.dictionaries.file import read_header
 from policyscope.document import strict
 from policyscope.errors import (
@@ -46,6 +48,7 @@ from policyscope.errors import (
 from policyscope.studies.labels import GivenLabel, Labels, Outdated
 from policyscope.studies.study import Study
 from policyscope.studies.views.views import Blob, Views
+from policyscope.studio.captions import Rephraser
 from policyscope.studio.inline import inline, reports_of
 from policyscope.studio.jobs import Jobs
 from policyscope.studio.live import MOST_SESSIONS, Sessions
@@ -81,15 +84,15 @@ def create_app(
     names: frozenset[str] = LOCAL_NAMES,
     takes_addresses: bool = False,
     trust: bool = False,
-    rephrase: Callable[[str], str] | None = None,
+    model: LanguageModel | None = None,
     most_sessions: int = MOST_SESSIONS,
 ) -> Gate:
     """The application; only who has the token gets in.
 
     `names` are what it may be called in a Host header. `trust` lets experiments open a study whose
-    files can run code. `rephrase` says explanations in other words.
+    files can run code. `model` is asked for captions and labels, where a page asks for them.
     """
-    studio = Studio(study, trust=trust, rephrase=rephrase, most_sessions=most_sessions)
+    studio = Studio(study, trust=trust, model=model, most_sessions=most_sessions)
     return Gate(studio.routes(), token, names, takes_addresses)
 
 
@@ -101,12 +104,14 @@ class Studio:
         study: Study,
         *,
         trust: bool,
-        rephrase: Callable[[str], str] | None,
-        most_sessions: int,
+        model: LanguageModel | None = None,
+        most_sessions: int = MOST_SESSIONS,
     ) -> None:
         self.study = study
+        self.model = model
         self.views = Views(study)
-        self.jobs = Jobs(study, trust=trust)
+        self.jobs = Jobs(study, trust=trust, model=model)
+        rephrase = None if model is None else Rephraser(model, study.environment_id)
         self.sessions = Sessions(study, rephrase, most_sessions)
         self.labels = Labels(study.directory)
         self._labelling = threading.Lock()
@@ -115,6 +120,7 @@ class Studio:
         """Every path there is."""
         return Starlette(
             routes=[
+                Route("/api/model", answered(self.see_model), methods=["GET"]),
                 Route("/api/jobs", answered(self.see_jobs), methods=["GET"]),
                 Route("/api/jobs", answered(self.start_job), methods=["POST"]),
                 Route("/api/jobs/{id}", answered(self.see_job), methods=["GET"]),
@@ -205,6 +211,11 @@ class Studio:
                 "labels": [vars(one) for one in labels],
                 "revision": len(labels),
             }
+
+    def see_model(self, given: "Given") -> Response:
+        """The language model that can be asked, and where; null where there is none."""
+        known = self.model
+        return given.document({"name": known and known.name, "server": known and known.server})
 
     def see_jobs(self, given: "Given") -> Response:
         """All experiments in the background."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from policyscope.chat import LanguageModel
 from policyscope.errors import InvalidInput, UnknownName
 from policyscope.studies.study import Study
 from policyscope.studio.received import check_call
@@ -26,6 +27,7 @@ RESULTS = {
     "nudge": "experiment/{name}/nudge",
     "evaluate": "experiment/evaluate",
     "features": "features/{name}",
+    "label": "features/{name}",
     "score": "dictionary/{name}",
 }
 """The verbs that may run, and where their results are to be seen."""
@@ -85,9 +87,12 @@ class Job:
 class Jobs:
     """The experiments of one study, in the order in which they were asked for."""
 
-    def __init__(self, study: Study, *, trust: bool = False) -> None:
+    def __init__(
+        self, study: Study, *, trust: bool = False, model: LanguageModel | None = None
+    ) -> None:
         self.study = study
         self.trust = trust
+        self.model = model
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._is_closed = False
@@ -101,6 +106,13 @@ class Jobs:
         if verb not in RESULTS:
             raise UnknownName.among("verb", verb, RESULTS)
         arguments = check_call(verb, getattr(Study, verb), arguments)
+        if "llm" in arguments:
+            # A page says what is asked, and never where the key is sent to.
+            raise InvalidInput("The language model is the one that the studio was started with.")
+        if verb == "label":
+            if self.model is None:
+                raise InvalidInput("No language model is set up. Start the studio with --llm.")
+            arguments["llm"] = [self.model.url, self.model.name]
         named = arguments.get("dictionary", [])
         for name in named if isinstance(named, list) else [named]:
             if name not in self.study.dictionaries():

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from policyscope.address import check_name
 from policyscope.document import strict
 from policyscope.errors import EnvironmentFailed, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.studies.study import Study
+from policyscope.studio.captions import Captions
 from policyscope.studio.play import Change, Play, Start, check_rate
 from policyscope.studio.received import check_call, parse
 
@@ -52,6 +53,8 @@ class Session:
     send: Send
     rephrase: Callable[[str], str] | None = None
     """Says an explanation in other words; may take its time."""
+    turn: AbstractContextManager[Any] = field(default_factory=threading.Lock)
+    """Held by whoever asks for other words."""
     play: Play | None = field(default=None, init=False)
     is_playing: bool = field(default=False, init=False)
 
@@ -188,16 +191,23 @@ class Session:
         deterministic: bool = False,
         fps: float = 30.0,
         twin: bool = True,
+        edits: list[dict] | None = None,
+        pins: list[int] | None = None,
     ) -> None:
-        """Begins an episode and plays it."""
+        """Begins an episode and plays it, edited and with these features shown from step 0 on."""
         asked = Start(dictionary, seed, deterministic, fps, twin)
         self._end()
         self.play = Play(self.study, asked)
         self._period = 1 / fps
-        # The first step is seen for as long as any other.
-        self._due = time.monotonic() + self._period
         self.is_playing = True
         self.say(**self.play.hello())
+        # A link may ask for features of another dictionary: the agent plays all the same.
+        if pins:
+            self._guard(partial(self.pin, pins))
+        if edits:
+            self._guard(partial(self.edit, edits))
+        # The first step is seen for as long as any other.
+        self._due = time.monotonic() + self._period
 
     def edit(self, edits: list[dict]) -> None:
         """Replaces all edits."""
@@ -273,7 +283,7 @@ class Session:
             return
         if self.rephrase is None:
             raise InvalidInput("No language model is set up. Start the studio with --llm.")
-        self._captions = Captions(self.rephrase, self.say)
+        self._captions = Captions(self.rephrase, self.say, self.turn)
 
 
 ANSWERS: dict[str, Callable[..., None]] = {
@@ -301,48 +311,6 @@ def read(text: str | bytes) -> Request:
     if not isinstance(kind, str) or kind not in ANSWERS:
         raise UnknownName.among("message", str(kind), ANSWERS)
     return Request(kind, check_call(kind, ANSWERS[kind], found))
-
-
-class Captions:
-    """Explanations said again by something slow; only the newest is ever asked about."""
-
-    def __init__(self, rephrase: Callable[[str], str], say: Callable[..., None]) -> None:
-        self.rephrase = rephrase
-        self.say = say
-        self._waiting: tuple[str, int] | None = None
-        self._last = ""
-        self._changed = threading.Condition()
-        self._is_closed = False
-        threading.Thread(target=self._run, name="captions", daemon=True).start()
-
-    def ask(self, words: str, step: int) -> None:
-        """Wants these words rephrased, in place of any that wait."""
-        with self._changed:
-            if words != self._last:
-                self._waiting = (words, step)
-                self._changed.notify()
-
-    def close(self) -> None:
-        """Asks no more; an answer that is still to come is dropped."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closed or self._waiting is not None)
-                if self._is_closed or self._waiting is None:
-                    return
-                (words, step), self._waiting = self._waiting, None
-                self._last = words
-            try:
-                said = self.rephrase(words)
-            except PolicyscopeError as error:
-                self.say(type="error", error=str(error))
-                return
-            if not self._is_closed:
-                self.say(type="caption", text=said, for_step=step)
 
 
 # --- the socket ----------------------------------------------------------------------------------
@@ -389,6 +357,7 @@ class Sessions:
         self.study = study
         self.rephrase = rephrase
         self.most = most
+        self.turn = threading.Lock()
         self.count = 0
 
     async def converse(self, socket: WebSocket) -> None:
@@ -401,7 +370,7 @@ class Sessions:
             return
         self.count += 1
         outbox = Outbox()
-        session = Session(self.study, outbox.put, self.rephrase)
+        session = Session(self.study, outbox.put, self.rephrase, self.turn)
         ends = [
             asyncio.ensure_future(listen(socket, session)),
             asyncio.ensure_future(outbox.deliver(socket)),

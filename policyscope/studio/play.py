@@ -103,13 +103,18 @@ def maxima_of(study: Study, dictionary: Dictionary, cards: Sequence[Mapping[str,
 def labels_of(
     study: Study, dictionary: Dictionary, cards: Sequence[Mapping[str, Any]]
 ) -> dict[int, str]:
-    """What features are called: as somebody last said, else by their rule; never a refuted word."""
-    found = {card["index"]: (card.get("label") or {}).get("text", "") for card in cards}
-    given = Labels(study.directory)
-    for index in range(len(dictionary)) if given.path.exists() else ():
-        for label in given.of(dictionary.name, index)[-1:]:
-            found[index] = "" if label.status == "refuted" else label.text
-    return {index: text for index, text in found.items() if text}
+    """What features are called, see `Labels.called`; never by a refuted word."""
+    rules = {card["index"]: card.get("label") for card in cards}
+    labels = Labels(study.directory)
+    found = {
+        index: labels.called(dictionary.name, index, rules.get(index))
+        for index in range(len(dictionary))
+    }
+    return {
+        index: label["text"]
+        for index, label in found.items()
+        if label.get("text") and label.get("status") != "refuted"
+    }
 
 
 @dataclass(eq=False)

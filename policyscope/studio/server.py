@@ -1,20 +1,21 @@
 """Serving the studio: a free port, a token, the address to open, and an end with Ctrl-C."""
 
 import os
-import secrets
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import uvicorn
 
+from policyscope.chat import LanguageModel, language_model
 from policyscope.errors import InvalidInput
 from policyscope.studies.study import Study
 from policyscope.studio.app import create_app
 from policyscope.studio.security import LARGEST_BODY, LOCAL_NAMES, Gate
+from policyscope.studio.token import new_token, token_of
 
 USUAL_PORT = 8421
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -59,18 +60,22 @@ def serve(
     host: str = "127.0.0.1",
     open_browser: bool = True,
     trust: bool = False,
-    rephrase: Callable[[str], str] | None = None,
+    llm: Sequence[str] | LanguageModel | None = None,
     announce: Callable[[str], None] = say,
 ) -> str:
     """Serves the studio of a study until it is interrupted; the address it had.
 
     Without `port` it takes the usual one, or any that is free. InvalidInput where it cannot listen.
+    `llm` is the URL of a chat server and a model's name, see `LanguageModel`.
+    Started again within half a day it has the same token, so that pages that are open join it.
     """
-    token = secrets.token_urlsafe(24)
+    model = None if llm is None else language_model(llm)
+    # Whoever lets other machines in wants no old address to open anything.
+    token = token_of(study.directory) if host in LOOPBACK else new_token()
     names = LOCAL_NAMES if host in LOOPBACK else LOCAL_NAMES | {bracketed(host).lower()}
     app = create_app(
         study, token, names=names, takes_addresses=host in EVERYWHERE, trust=trust,
-        rephrase=rephrase,
+        model=model,
     )  # fmt: skip
     listening = listen(host, port)
     url = address(host, listening.getsockname()[1], token)
@@ -78,6 +83,8 @@ def serve(
     def ready() -> None:
         announce(url)
         explain(host, listening.getsockname()[1], wants_browser=open_browser)
+        if model is not None:
+            explain_model(model)
         if open_browser and has_display():
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
@@ -136,6 +143,17 @@ def explain(host: str, port: int, *, wants_browser: bool) -> None:
             file=sys.stderr,
         )
     print("policyscope: Ctrl-C ends the studio.", file=sys.stderr, flush=True)
+
+
+def explain_model(model: LanguageModel) -> None:
+    """Says what leaves this machine, or this process, and where to."""
+    print(
+        f"policyscope: {model.name} at {model.server} is asked where a page asks for it. It is "
+        "sent the words of live play for captions, and for labels the statistics and some "
+        "recorded metrics of a feature. Nothing else is sent to anybody.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def has_display() -> bool:

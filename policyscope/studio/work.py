@@ -27,7 +27,9 @@ def main(directory: str) -> int:
         from policyscope.studies.study import Study
 
         study = Study.open(directory, trust=order["trust"])
-        getattr(study, order["verb"])(**order["arguments"])
+        found = getattr(study, order["verb"])(**order["arguments"])
+        if shortfall := getattr(found, "shortfall", ""):
+            raise PolicyscopeError(shortfall)
     except PolicyscopeError as error:
         print(json.dumps({"error": str(error)}), file=sys.stderr, flush=True)
         return 1

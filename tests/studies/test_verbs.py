@@ -17,6 +17,7 @@ from policyscope.experiments.compare import evaluate
 from policyscope.experiments.push import find_nudge
 from policyscope.experiments.sweep import sweep
 from policyscope.features.describe import describe
+from policyscope.features.labelling import label
 from policyscope.rollouts.record import record_rollout
 from policyscope.rollouts.replay import record_frames
 from policyscope.scores.score import score
@@ -72,6 +73,12 @@ VERBS = [
         retyped=frozenset({"behaviour"}),
     ),
     Verb("features", describe),
+    Verb(
+        "label",
+        label,
+        plain_only=frozenset({"known", "about", "actions", "keep"}),
+        study_only=frozenset({"again", "timeout"}),
+    ),
     Verb("score", score, EPISODES),
     Verb(
         "compare",

@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,19 +136,32 @@ def own_study(described_study: Path, tmp_path: Path) -> Study:
     return Study.open(shutil.copytree(described_study, tmp_path / "study"))
 
 
-@pytest.fixture
-def client(own_study: Study) -> Iterator[Client]:
-    """A client of a server that runs for this test."""
+@contextmanager
+def serve(study: Study, **options: Any) -> Iterator[Client]:
+    """A client of a server that runs inside the `with`."""
     listening = listen("127.0.0.1", 0)
     is_ready = threading.Event()
-    server = Server(create_app(own_study, TOKEN), is_ready.set)
+    server = Server(create_app(study, TOKEN, **options), is_ready.set)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         assert is_ready.wait(SECONDS)
         with ExitStack() as sockets:
-            yield Client(own_study, listening.getsockname()[1], sockets)
+            yield Client(study, listening.getsockname()[1], sockets)
     finally:
         server.should_exit = True
         thread.join(SECONDS)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def serving() -> Any:
+    """See `serve`."""
+    return serve
+
+
+@pytest.fixture
+def client(own_study: Study) -> Iterator[Client]:
+    """A client of a server that runs for this test."""
+    with serve(own_study) as made:
+        yield made

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from policyscope.chat import LanguageModel
 from policyscope.errors import InvalidInput, UnknownName
+from policyscope.studies.labels import Labels
 from policyscope.studies.study import Study
 from policyscope.studio.jobs import MOST_WAITING, Job, Jobs
+from policyscope.testing.chat_server import ChatServer, reply
 
 SECONDS = 60.0
 LONG = {"episodes": 200_000}
@@ -86,6 +89,42 @@ def test_what_cannot_run_is_refused_before(
     with pytest.raises((UnknownName, InvalidInput), match="(?s)" + said.replace("?", r"\?")):
         jobs.start(verb, arguments)
     assert jobs.list() == []
+
+
+def test_a_page_does_not_choose_which_server_is_asked(own_study: Study) -> None:
+    with pytest.raises(InvalidInput, match="Start the studio with --llm"):
+        Jobs(own_study).start("label", {"dictionary": "layer2/k4"})
+    jobs = Jobs(own_study, model=LanguageModel("http://127.0.0.1:1/v1", "planted"))
+    for verb in ("label", "features"):
+        given = {"dictionary": "layer2/k4", "llm": ["http://127.0.0.1:2/v1", "other"]}
+        with pytest.raises((InvalidInput, UnknownName)):
+            jobs.start(verb, given)
+    assert jobs.list() == []
+
+
+@pytest.mark.slow
+def test_a_feature_is_labelled_in_the_background(own_study: Study) -> None:
+    found = {"label": "leans right", "condition": [{"metric": "pole_angle", "above": 0}]}
+    with ChatServer([reply(found)]) as server:
+        jobs = Jobs(own_study, model=LanguageModel(server.url, "planted"))
+        try:
+            index = alive_in(own_study)
+            job = jobs.start("label", {"dictionary": "layer2/k4", "features": [index]})
+            assert jobs.wait(job.id, 2 * SECONDS).state == "done", job.error
+            server.answers = [reply("I'm sorry, but no.")]
+            again = {"dictionary": "layer2/k4", "features": [index], "again": True}
+            failed = jobs.wait(jobs.start("label", again).id, 2 * SECONDS)
+            assert failed.state == "failed"
+            assert "The model refused" in str(failed.error)
+        finally:
+            jobs.close()
+    (label,) = Labels(own_study.directory).of("layer2/k4", index)
+    assert (label.text, label.author) == ("leans right", "planted")
+
+
+def alive_in(study: Study) -> int:
+    table = study.result("features", "layer2/k4", "features.json") or {}
+    return next(card["index"] for card in table["features"] if card["label"]["rule"])
 
 
 def test_what_a_process_says_is_progress_an_error_or_nothing() -> None:

@@ -291,6 +291,12 @@ export interface Job {
   result: string | null;
 }
 
+/** `model`: the language model that the studio was started with; null where there is none. */
+export interface Model {
+  name: string | null;
+  server: string | null;
+}
+
 /** What went wrong, as every path answers it with its status. */
 export interface Failure {
   error: string;

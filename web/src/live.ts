@@ -103,7 +103,8 @@ export class Session {
   now: Seen | null = null;
   /** Steps of this episode by number, as long as there is room. */
   past = new Map<number, Seen>();
-  caption: { text: string; forStep: number } | null = null;
+  /** What a language model says; in place of a text the error that kept it from saying one. */
+  caption: { text: string; forStep: number; error: string } | null = null;
   saved: string | null = null;
   /** How many episodes were begun here. */
   starts = 0;
@@ -162,9 +163,8 @@ export class Session {
     this.past.clear();
     this.caption = this.saved = null;
     this.isPlaying = true;
-    this.say({ type: "start", ...this.choices });
-    if (this.pins.length) this.say({ type: "pin", features: this.pins });
-    if (this.edits.length) this.say({ type: "edit", edits: this.edits });
+    // In one message: what a link steers is steered from the first step on.
+    this.say({ type: "start", ...this.choices, pins: this.pins, edits: this.edits });
     if (this.says) this.say({ type: "explain", llm: true });
   }
 
@@ -303,7 +303,7 @@ export class Session {
     const said = JSON.parse(text) as { type: string } & Record<string, unknown>;
     if (said.type === "hello") this.hello = said as unknown as Hello;
     else if (said.type === "error") this.error = String(said["error"]);
-    else if (said.type === "caption") this.caption = { text: String(said["text"]), forStep: Number(said["for_step"]) };
+    else if (said.type === "caption") this.caption = { text: String(said["text"]), forStep: Number(said["for_step"]), error: String(said["error"] ?? "") };
     else if (said.type === "saved") this.saved = String(said["path"]);
     this.changed();
   }

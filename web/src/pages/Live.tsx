@@ -9,6 +9,7 @@ import { Session, Shelf, readEdits, spell } from "../live";
 import type { Action, Edit, EditKind, Hello, Seen, Step } from "../live";
 import { addressOf, FeatureName, Pin } from "../parts/feature";
 import { Data, useDocument } from "../parts/load";
+import { ModelCaption } from "../parts/model";
 import { Panel } from "../parts/panel";
 import { Traces } from "../parts/traces";
 import type { Trace } from "../parts/traces";
@@ -218,9 +219,9 @@ function Dictionaries({ dictionary }: { dictionary: string }): JSX.Element {
 function Standing({ session }: { session: Session }): JSX.Element | null {
   if (session.standing === "gone") {
     return (
-      <div class="trouble" role="alert">
-        <span>The studio's server is gone. What is shown is the last that came; the page joins again as soon as it answers: policyscope studio STUDY</span>
-      </div>
+      <p class="quiet" role="status">
+        Live play stands still: it joins again as soon as the server answers.
+      </p>
     );
   }
   if (session.error !== null) {
@@ -680,32 +681,10 @@ function Lately(props: { session: Session; header: Step | null; dictionary: stri
 }
 
 function Words({ session, header }: { session: Session; header: Step | null }): JSX.Element {
-  const [isAsked, ask] = useState(false);
   return (
     <Panel title="Why, in words" note="From the labels of what fires most and what is done then: a reading, not a proof. Sweeps say what causes what.">
       <p class="words">{header?.words || <span class="quiet">–</span>}</p>
-      <label>
-        <input
-          type="checkbox"
-          checked={isAsked}
-          onChange={(event) => {
-            ask(event.currentTarget.checked);
-            session.explain(event.currentTarget.checked);
-          }}
-        />{" "}
-        worded by the language model
-      </label>
-      {isAsked && (
-        <p class="words">
-          {session.caption ? (
-            <>
-              {session.caption.text} <span class="quiet">(of step {session.caption.forStep})</span>
-            </>
-          ) : (
-            <span class="quiet">It is asked …</span>
-          )}
-        </p>
-      )}
+      <ModelCaption session={session} />
     </Panel>
   );
 }

@@ -78,7 +78,7 @@ class Labelling(Shown):
         """One row per feature."""
         columns = (
             Column("#", "d"),
-            Column("", side="left"),
+            Column("state", side="left"),
             Column("label", side="left"),
             Column("rule", side="left"),
             Column("precision", ".2f"),

@@ -21,14 +21,13 @@ from uuid import uuid4
 
 from policyscope.dictionaries.file import HEADER, read_header
 from policyscope.errors import InUse, InvalidInput, PolicyscopeError
+from policyscope.features.detection import BY_CHANCE
 from policyscope.features.label import UNCLEAR, Label
 
 STATUSES = ("guess", "tested", "refuted")
 FILE = "labels.jsonl"
 LONGEST = 200
 PERSON = "person"
-CHANCE = 0.5
-"""The AUROC that a label counts with whose own nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Labels:
         """The label that counts, as a document; empty where there is none.
 
         The last one that a person gave. Without any, of what each labeller found last for these
-        weights and the `rule` label that `features` found, the one with the largest AUROC.
+        weights and the `rule` label that `features` found, the one that is worth most.
         """
         given = self.of(dictionary, index)
         by_people = [one for one in given if one.source == PERSON]
@@ -227,11 +226,19 @@ class Labels:
 
 
 def worth(label: Mapping[str, Any]) -> float:
-    """How well a label tells when its feature fires; one that says it cannot, not at all."""
+    """How well a label tells when its feature fires: the F1 of its precision and recall.
+
+    Words without a score are worth less than any rule, then comes one that says itself that it is
+    none, and last one that does no better than chance.
+    """
+    if label.get("note") == BY_CHANCE:
+        return -1.0 if str(label.get("text", "")).startswith(UNCLEAR) else -2.0
     if str(label.get("text", "")).startswith(UNCLEAR):
+        return -1.0
+    precision, recall = label.get("precision"), label.get("recall")
+    if precision is None or recall is None:
         return 0.0
-    auroc = label.get("auroc")
-    return CHANCE if auroc is None else float(auroc)
+    return 2 * precision * recall / max(precision + recall, 1e-9)
 
 
 def parse(line: bytes) -> GivenLabel | None:

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from policyscope.errors import InvalidInput
+from policyscope.features.detection import BY_CHANCE
 from policyscope.features.label import UNCLEAR, Label
 from policyscope.studies.labels import GivenLabel, Labels, Outdated, parse
 
 NAME = "layer2/k4"
-RULE = {"text": "pole right", "auroc": 0.8, "status": "guess", "source": "rules"}
+RULE = {"text": "pole right", "precision": 0.8, "recall": 0.8, "auroc": 0.9, "status": "guess"}
 
 
-def by_model(text: str, auroc: float | None, author: str = "m", **more: Any) -> GivenLabel:
-    return GivenLabel(NAME, 1, text, "guess", author=author, source="llm", auroc=auroc, **more)
+def by_model(text: str, score: float | None, author: str = "m", **more: Any) -> GivenLabel:
+    """Its precision and recall are `score`; its AUROC says nothing of where its bounds lie."""
+    scores = {"precision": score, "recall": score, "auroc": score and 1.0}
+    return GivenLabel(NAME, 1, text, "guess", author=author, source="llm", **scores, **more)
 
 
 def by_person(text: str, status: str = "guess") -> GivenLabel:
@@ -53,8 +56,17 @@ def test_the_label_that_tells_best_counts(labels: Labels) -> None:
 def test_a_guess_without_a_score_counts_where_no_rule_is_clear(labels: Labels) -> None:
     labels.add(by_model("something", None))
     assert called(labels) == "pole right"
-    assert called(labels, {"text": f"{UNCLEAR}; the best is x", "auroc": 0.7}) == "something"
-    assert called(labels, {"text": "never active", "auroc": None}) == "something"
+    unclear = {**RULE, "text": f"{UNCLEAR}; the best is x"}
+    assert called(labels, unclear) == "something"
+    labels.add(by_model("a wild guess", 0.2, note=BY_CHANCE))
+    assert called(labels, unclear) == unclear["text"]
+    assert called(labels, None) == "a wild guess"
+
+
+def test_of_precision_and_recall_both_count(labels: Labels) -> None:
+    always = GivenLabel(NAME, 1, "always", "guess", source="llm", precision=0.1, recall=1.0)
+    labels.add(always)
+    assert called(labels) == "pole right"
 
 
 def test_what_a_person_said_last_counts_whatever_a_model_says(labels: Labels) -> None:

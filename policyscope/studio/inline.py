@@ -202,6 +202,11 @@ def html(documents: dict[str, Any]) -> str:
     text = json.dumps(documents, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside a script element nothing may look like its end.
     text = text.replace("<", "\\u003c")
+    return page("", f'<script type="application/json" id="documents">{text}</script>\n')
+
+
+def page(head: str = "", body: str = "") -> str:
+    """The studio's page in one piece, with more in its head and before its script."""
     script = (STATIC / "app.js").read_text("utf-8").replace("</script", "<\\/script")
     style = (STATIC / "app.css").read_text("utf-8").replace("</style", "<\\/style")
     return f"""<!doctype html>
@@ -211,15 +216,14 @@ def html(documents: dict[str, Any]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
+{head}<link rel="icon" href="data:,">
 <title>policyscope</title>
 <style>{style}</style>
 </head>
 <body>
 <div id="app"></div>
 <noscript>These pages are drawn with JavaScript. Please allow it for this file.</noscript>
-<script type="application/json" id="documents">{text}</script>
-<script type="module">{script}</script>
+{body}<script type="module">{script}</script>
 </body>
 </html>
 """

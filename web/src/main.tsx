@@ -19,7 +19,7 @@ import { FeatureName } from "./parts/feature";
 import { Data, useDocument } from "./parts/load";
 import { provider } from "./provider";
 import type { Provider } from "./provider";
-import { href, usePlace } from "./router";
+import { go, href, usePlace } from "./router";
 import { colourOf, pins, setTheme, theme, togglePin } from "./state";
 import type { Theme } from "./state";
 import "./style.css";
@@ -100,7 +100,7 @@ function Shell({ data }: { data: Provider }): JSX.Element {
       }
       if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
       const to = shown.find(([, , key]) => key === event.key);
-      if (isLeading && to) location.hash = href(to[0]);
+      if (isLeading && to) go(href(to[0]));
       isLeading = event.key === "g";
     };
     window.addEventListener("keydown", pressed);
@@ -218,8 +218,8 @@ function Finder(props: { study: Study | null; close: () => void; pages: [string,
   ];
   const words = asked.toLowerCase().split(/\s+/).filter(Boolean);
   const found = places.filter(([name]) => (feature && name.startsWith("feature ")) || words.every((word) => name.toLowerCase().includes(word))).slice(0, 12);
-  const go = (to: string | undefined): void => {
-    if (to) location.hash = to;
+  const leave = (to: string | undefined): void => {
+    if (to) go(to);
     props.close();
   };
   return (
@@ -237,7 +237,7 @@ function Finder(props: { study: Study | null; close: () => void; pages: [string,
             if (event.key === "Escape") props.close();
             else if (event.key === "ArrowDown") setAt(Math.min(found.length - 1, at + 1));
             else if (event.key === "ArrowUp") setAt(Math.max(0, at - 1));
-            else if (event.key === "Enter") go(found[at]?.[1]);
+            else if (event.key === "Enter") leave(found[at]?.[1]);
           }}
         />
         {found.map(([name, to], index) => (

@@ -5,6 +5,7 @@
  */
 
 import type { Failure } from "./documents";
+import { enterFrame } from "./router";
 
 /** Whether documents can be had: "stranger" where the server was started anew and asks who we are. */
 export type Standing = "here" | "gone" | "stranger";
@@ -206,7 +207,11 @@ function notebook(): Provider {
 export function provider(): Provider {
   const inlined = document.getElementById("documents");
   if (inlined?.textContent) return file(JSON.parse(inlined.textContent) as Record<string, unknown>);
-  if (document.querySelector('meta[name="policyscope"][content="notebook"]')) return notebook();
+  const cell = document.querySelector<HTMLMetaElement>('meta[name="policyscope-place"]');
+  if (cell) {
+    enterFrame(cell.content);
+    return notebook();
+  }
   const given = new URLSearchParams(location.search).get("token");
   if (given) sessionStorage.setItem("token", given);
   return server(given ?? sessionStorage.getItem("token") ?? "");

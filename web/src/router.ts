@@ -2,6 +2,37 @@
 
 import { useEffect, useState } from "preact/hooks";
 
+/** Where we are; null where the address of the page says so. */
+let inside: string | null = null;
+
+/** As `#/features/layer2/k4?sort=max`. */
+export function here(): string {
+  return inside ?? location.hash;
+}
+
+/** Goes to a place; with `isQuiet` without a step back. */
+export function go(to: string, isQuiet = false): void {
+  if (inside === null && !isQuiet) {
+    location.hash = to;
+    return;
+  }
+  if (inside === null) history.replaceState(null, "", to);
+  else inside = to;
+  window.dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+/** Keeps the place to itself: the address of a frame is not its own to change. */
+export function enterFrame(start: string): void {
+  inside = start;
+  document.addEventListener("click", (event) => {
+    const link = (event.target as Element).closest?.("a[href]");
+    const to = link?.getAttribute("href") ?? "";
+    if (!to.startsWith("#")) return;
+    event.preventDefault();
+    go(to);
+  });
+}
+
 export interface Place {
   /** As ["f", "layer2/k4", "17"]: the page, then what it is of. */
   page: string;
@@ -18,7 +49,7 @@ export function parse(hash: string): Place {
 /** `#/page/rest?query`; the pins stay. */
 export function href(page: string, rest = "", query: Record<string, string | number | null> = {}): string {
   const kept = new URLSearchParams();
-  const pins = parse(location.hash).query.get("pins");
+  const pins = parse(here()).query.get("pins");
   if (pins) kept.set("pins", pins);
   for (const [name, value] of Object.entries(query)) {
     if (value === null || value === "") kept.delete(name);
@@ -31,21 +62,16 @@ export function href(page: string, rest = "", query: Record<string, string | num
 
 /** Changes parts of the query of the present place; null removes one. */
 export function amend(changes: Record<string, string | number | null>, isStep = false): void {
-  const { page, rest, query } = parse(location.hash);
+  const { page, rest, query } = parse(here());
   const all: Record<string, string | number | null> = Object.fromEntries(query);
   const to = href(page, rest, { ...all, ...changes });
-  if (to === location.hash) return;
-  if (isStep) location.hash = to;
-  else {
-    history.replaceState(null, "", to);
-    window.dispatchEvent(new HashChangeEvent("hashchange"));
-  }
+  if (to !== here()) go(to, !isStep);
 }
 
 export function usePlace(): Place {
-  const [hash, setHash] = useState(location.hash);
+  const [hash, setHash] = useState(here());
   useEffect(() => {
-    const moved = (): void => setHash(location.hash);
+    const moved = (): void => setHash(here());
     window.addEventListener("hashchange", moved);
     return () => window.removeEventListener("hashchange", moved);
   }, []);

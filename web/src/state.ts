@@ -2,12 +2,12 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-import { amend, parse } from "./router";
+import { amend, here, parse } from "./router";
 
 export const PIN_COLOURS = 8;
 
 /** Pinned features by address, in the order of their colours; a slot may be empty. */
-export function pins(query: URLSearchParams = parse(location.hash).query): (string | null)[] {
+export function pins(query: URLSearchParams = parse(here()).query): (string | null)[] {
   const said = query.get("pins");
   if (!said) return [];
   return said.split("|").map((one) => one || null);

@@ -11,7 +11,7 @@ import { Load, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { asSvg } from "../parts/pen";
 import type { Pen } from "../parts/pen";
-import { amend, href, usePlace } from "../router";
+import { amend, go, href, usePlace } from "../router";
 import { useColours } from "../state";
 
 const CELL = { width: 46, height: 22, left: 300, top: 112 };
@@ -206,7 +206,7 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
               if (chosen[0] < 0 || chosen[1] < 0) pick(0, 0);
               else pick(Math.max(0, chosen[0] + move[0]), Math.max(0, chosen[1] + move[1]));
             } else if (event.key === "Enter" && chosen[0] >= 0) {
-              location.hash = href("f", `${found.dictionary}/${found.features[chosen[0]]?.index ?? 0}`);
+              go(href("f", `${found.dictionary}/${found.features[chosen[0]]?.index ?? 0}`));
             }
           }}
         />

@@ -8,7 +8,7 @@ import { number, percent, plural, signed, spoken } from "../format";
 import { Badge, Another, FeatureName, Finding, Frames, Pin, addressOf } from "../parts/feature";
 import { Data, Load, Trouble, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
-import { amend, href, usePlace } from "../router";
+import { amend, go, href, usePlace } from "../router";
 import { togglePin } from "../state";
 
 type Key = "index" | "label" | "firing_rate" | "max" | "metric" | "action" | "value" | "verdict" | "auroc" | "status";
@@ -69,9 +69,9 @@ function Listing({ table, again }: { table: FeatureTable; again: () => void }): 
       else if (event.key === "k" || event.key === "ArrowUp") setAt(Math.max(0, at - 1));
       else if (event.key === "p" && row) togglePin(addressOf(table.dictionary, row.index));
       else if (event.key === "Enter" && row && target.tagName !== "A" && target.tagName !== "BUTTON") {
-        location.hash = href("f", `${table.dictionary}/${row.index}`);
+        go(href("f", `${table.dictionary}/${row.index}`));
       } else if (event.key === "/") search.current?.focus();
-      else if (event.key === "l" && row && data.canWrite) location.hash = href("f", `${table.dictionary}/${row.index}`, { panel: "label" });
+      else if (event.key === "l" && row && data.canWrite) go(href("f", `${table.dictionary}/${row.index}`, { panel: "label" }));
       else if (event.key in TRIAGE && row && !row.dead && data.canWrite) void judge(row, TRIAGE[event.key] as Status);
       else return;
       event.preventDefault();

@@ -5,7 +5,7 @@ import { useContext, useEffect, useRef, useState } from "preact/hooks";
 
 import type { Clip, FeaturePage, Known, Overview, Status, Verdict } from "../documents";
 import { number, percent, signed, spoken } from "../format";
-import { href } from "../router";
+import { go, href } from "../router";
 import { colourOf, togglePin } from "../state";
 import { Histogram, Pad } from "./charts";
 import { Data, useDocument } from "./load";
@@ -99,7 +99,7 @@ function Card(props: { dictionary: string; index: number; anchor: HTMLElement | 
 export function Another(props: { page: string; what?: string; dictionary: string; known: string[] }): JSX.Element {
   const known = props.known.length ? props.known : [props.dictionary];
   return (
-    <select class="of" aria-label={props.what ?? "Dictionary"} value={props.dictionary} onChange={(event) => (location.hash = href(props.page, event.currentTarget.value))}>
+    <select class="of" aria-label={props.what ?? "Dictionary"} value={props.dictionary} onChange={(event) => go(href(props.page, event.currentTarget.value))}>
       {known.map((name) => (
         <option key={name}>{name}</option>
       ))}

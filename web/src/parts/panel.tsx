@@ -3,7 +3,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
 
-import { parse } from "../router";
+import { here, parse } from "../router";
 import { Data } from "./load";
 
 export interface Taken {
@@ -30,7 +30,7 @@ export function Panel(props: {
   // The frame in a notebook's cell has no address that would lead anywhere.
   const canLink = useContext(Data).kind !== "notebook";
   const id = props.id ?? props.title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-|-$/g, "");
-  const [isMeant] = useState(() => parse(location.hash).query.get("panel") === id);
+  const [isMeant] = useState(() => parse(here()).query.get("panel") === id);
   useEffect(() => {
     if (isMeant) box.current?.scrollIntoView({ block: "start" });
   }, [isMeant]);
@@ -150,7 +150,7 @@ function standalone(drawn: SVGSVGElement[]): string {
 
 /** The address of this view with one of its panels, without the token, which is nobody else's. */
 function linkTo(panel: string): string {
-  const { page, rest, query } = parse(location.hash);
+  const { page, rest, query } = parse(here());
   query.set("panel", panel);
   const path = rest ? `${page}/${rest.split("/").map(encodeURIComponent).join("/")}` : page;
   return `${location.href.replace(/[?#].*$/, "")}#/${path}?${query.toString()}`;

@@ -31,6 +31,8 @@ class Progress:
     unit: str
     done: int = 0
     note: str = ""
+    is_slow: bool = False
+    """Whether even its first unit takes long, so that it is shown from the start."""
     clock: Callable[[], float] = time.monotonic
     started: float = field(default=0.0, init=False)
     shown: float | None = field(default=None, init=False)
@@ -74,7 +76,9 @@ class Progress:
     def is_due(self, silence: float, interval: float) -> bool:
         """Whether to show it now: after some silence, and not more often than `interval`."""
         now = self.seconds
-        if now < silence or (self.shown is not None and now - self.shown < interval):
+        if (now < silence and not self.is_slow) or (
+            self.shown is not None and now - self.shown < interval
+        ):
             return False
         self.shown = now
         return True
@@ -174,9 +178,9 @@ def kind_of_progress() -> type[Progress]:
 
 
 @contextmanager
-def track(label: str, total: int | None, unit: str) -> Iterator[Progress]:
+def track(label: str, total: int | None, unit: str, *, is_slow: bool = False) -> Iterator[Progress]:
     """Shows how far the work inside the `with` has come; call `advance` on what it yields."""
-    progress = kind_of_progress()(label, total, unit)
+    progress = kind_of_progress()(label, total, unit, is_slow=is_slow)
     try:
         yield progress
     finally:

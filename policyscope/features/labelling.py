@@ -71,7 +71,7 @@ class Labelling(Shown):
         return (
             f"{self.labeller} gave no label for {count} of {len(self.attempts)} features of "
             f"{self.dictionary}. What there was stays. #{first.index}: {first.error} Once that is "
-            "mended, the same command asks for the missing ones alone."
+            "mended, the same command without --again asks for the missing ones alone."
         )
 
     def table(self) -> Table:
@@ -155,7 +155,7 @@ def label(
     attempts: list[Attempt] = []
     lasting = 0
     what = f"Labelling {dictionary.name} by {name_of(llm)}"
-    with track(what, len(chosen), "features") as progress:
+    with track(what, len(chosen), "features", is_slow=llm is not None) as progress:
         for index, column in zip(chosen, codes.T, strict=True):
             progress.advance(0, f"#{index}")
             column = np.ascontiguousarray(column)
@@ -172,8 +172,8 @@ def label(
                 lasting = lasting + 1 if error.lasts else 0
                 attempts.append(Attempt(index, "failed", error=str(error)))
             else:
-                lasting = 0
                 if found.rule or found.source == SOURCE:
+                    lasting = 0
                     keep(index, found)
                     attempts.append(Attempt(index, "labelled", found))
                 else:

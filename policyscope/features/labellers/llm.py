@@ -125,8 +125,8 @@ class LanguageLabeller:
         silent = contrasts(fired.train, episode, draw)
         lines = [
             self.about,
-            f"The feature fires ({fired.target.text}) at {fired.train.mean():.2%} of the steps; "
-            f"its highest activation is {seen.max():.3g}.",
+            f"To fire means: {fired.target.text}. It fires at {fired.train.mean():.2%} of the "
+            f"steps; its highest activation is {seen.max():.3g}.",
             "",
             "Metrics: unit; 5 %, 50 % and 95 % quantiles over all steps, then where it fires; "
             "correlation with the activation and its 95 % interval; what its sides are called.",
@@ -135,7 +135,7 @@ class LanguageLabeller:
         if effects:
             lines += ["", f"What its firing does to the actions: {effects}"]
         heading = "activation, " + ", ".join(evidence.names[column] for column in columns)
-        for title, rows in (("It fires at", top), ("It is silent at", silent)):
+        for title, rows in (("It fires at", top), ("It does not fire at", silent)):
             lines += ["", f"{title} these steps ({heading}):"]
             for row in rows.tolist():
                 values = ", ".join(f"{metrics[row, column]:.4g}" for column in columns)

@@ -99,7 +99,7 @@ def test_what_it_is_shown(labeller, codes, server) -> None:
     assert system["role"] == "system"
     assert '"at_most"' in system["content"]
     prompt = user["content"]
-    assert prompt.startswith("An agent pushes a cart.\nThe feature fires (activation > 0) at ")
+    assert prompt.startswith("An agent pushes a cart.\nTo fire means: activation > 0. It fires at ")
     assert "- x (m): all " in prompt
     assert 'below 0 "cart left", above "cart right"' in prompt
     assert "What its firing does to the actions: left -0.3" in prompt

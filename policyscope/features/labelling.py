@@ -68,6 +68,10 @@ class Labelling(Shown):
         if not self.failures:
             return ""
         count, first = len(self.failures), self.failures[0]
+        if len(self.attempts) == 1:
+            return (
+                f"{self.labeller} gave no label for {self.dictionary}#{first.index}: {first.error}"
+            )
         return (
             f"{self.labeller} gave no label for {count} of {len(self.attempts)} features of "
             f"{self.dictionary}. What there was stays. #{first.index}: {first.error} Once that is "

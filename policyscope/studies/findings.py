@@ -123,7 +123,9 @@ def say_labels(results: Results) -> str:
         return ""
     alive = [card for card in cards if not card["dead"]]
     named = [c for c in alive if c["label"] and is_number(c["label"]["auroc"])]
-    text = f"{len(alive)} of {len(cards)} features fire at all; {len(named)} have a rule label"
+    text = (
+        f"{len(alive)} of {len(cards)} features fire at all; {len(named)} have a label with a score"
+    )
     if not named:
         return f"{text}."
     scores = [card["label"] for card in named]

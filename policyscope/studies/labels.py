@@ -48,6 +48,7 @@ class GivenLabel:
     episodes: int | None = None
     note: str = ""
     base_rate: float | None = None
+    support: int | None = None
     target: str = ""
     recording: str = ""
     """The one that it was scored on."""
@@ -90,6 +91,7 @@ class GivenLabel:
             episodes=label.episodes,
             note=label.note,
             base_rate=known(label.base_rate),
+            support=label.support,
             target=label.target,
             recording=recording,
             weights=weights,
@@ -108,7 +110,7 @@ class GivenLabel:
             number(self.recall),
             number(self.auroc),
             self.target,
-            0,
+            self.support or 0,
             self.episodes or 0,
             number(self.base_rate),
             self.note,

@@ -18,6 +18,7 @@ from policyscope.studies import charts
 from policyscope.studies.charts import Dose, Estimate, Track, feature_color, signed, spoken
 from policyscope.studies.findings import Document, Results, verdict
 from policyscope.studies.inspection import Inspection
+from policyscope.studies.labels import Labels
 from policyscope.studies.plot import Inline, Number, is_number
 from policyscope.studies.study import Study
 
@@ -49,7 +50,7 @@ def read_results(study: Study) -> Results:
         evaluation=study.result("experiments", "evaluate.json"),
         training=study.result("training.json"),
         headers={name: read_header(folder / name) for name in names},
-        features=kept(study, names, "features", "features.json"),
+        features=called(study, kept(study, names, "features", "features.json")),
         scores=kept(study, names, "features", "score.json"),
         sweeps=kept(study, names, "experiments", "sweep.json"),
         sizes=[found for path in sizes if (found := study.result("features", path.name))],
@@ -61,6 +62,31 @@ def kept(study: Study, names: Iterable[str], room: str, file: str) -> dict[str, 
     """One kind of result, by name, where it is there."""
     found = {name: study.result(room, name, file) for name in names}
     return {name: document for name, document in found.items() if document is not None}
+
+
+def called(study: Study, features: Mapping[str, Document]) -> dict[str, Document]:
+    """The same with the labels that count, see `Labels.called`."""
+    labels = Labels(study.directory)
+    return {
+        name: {**table, "features": [with_label(labels, name, card) for card in table["features"]]}
+        for name, table in features.items()
+    }
+
+
+def with_label(labels: Labels, name: str, card: Document) -> Document:
+    """A feature with the label that counts; beside words alone stays the rule with its scores."""
+    rule = card.get("label")
+    label = labels.called(name, card["index"], rule)
+    if not label or label is rule:
+        return card
+    if rule and rule["rule"] and not label["rule"]:
+        whose = f"the rule and its scores are of “{rule['text']}”"
+        words = {key: label[key] for key in ("text", "status", "source")}
+        return {
+            **card,
+            "label": {**rule, **words, "note": "; ".join(filter(None, (label["note"], whose)))},
+        }
+    return {**card, "label": label}
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -16,6 +16,7 @@ from policyscope.dictionaries.relu import ReLU
 from policyscope.studies import sections
 from policyscope.studies.charts import signed
 from policyscope.studies.findings import typeset
+from policyscope.studies.labels import GivenLabel, Labels
 from policyscope.studies.plot import is_number
 from policyscope.studies.report import fixed, probability, script_hash, write_report
 from policyscope.studies.study import Study
@@ -148,6 +149,31 @@ def test_frames_that_cannot_be_shown_are_said(copy: Study) -> None:
     (folder / "ep0-0000.json").write_text("{}")
     text = visible(write_report(copy).path.read_text("utf-8"))
     assert "Stored frames cannot be shown" in text
+
+
+def test_labels_that_were_given_are_shown_with_the_scores_there_are(copy: Study) -> None:
+    name = next(iter(sections.read_results(copy).features))
+    cards = sections.read_results(copy).features[name]["features"]
+    card = next(one for one in cards if one["label"] and one["label"]["rule"])
+    index, rule = card["index"], card["label"]
+    labels = Labels(copy.directory)
+    scores = {"precision": 1.0, "recall": 1.0, "auroc": 1.0, "base_rate": 0.1, "support": 12}
+    labels.add(
+        GivenLabel(
+            name, index, "as a model says", "guess", author="m", source="llm", rule="x > 1",
+            episodes=3, target="activation > 0", **scores,
+        )
+    )  # fmt: skip
+    text = visible(write_report(copy).path.read_text("utf-8"))
+    assert "as a model says" in text
+    assert "precision 1.00 , recall 1.00 , AUROC 1.00" in " ".join(text.split())
+    # Words of a person have no scores of their own: the rule and its scores stay beside them.
+    labels.add(GivenLabel(name, index, HOSTILE, "tested", author="ada"))
+    page = write_report(copy).path.read_text("utf-8")
+    assert HOSTILE not in page
+    text = " ".join(visible(page).split())
+    assert "alert(1)" in text
+    assert f"the rule and its scores are of “{rule['text']}”" in text
 
 
 def test_pictures_of_a_page_are_bounded(copy: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,7 @@ function Labels({ feature, again }: { feature: FeaturePage; again: () => void })
   return (
     <Panel
       title="Label"
-      note="A label is a guess until a test holds (tested) or fails (refuted). AUROC, precision and recall are measured on episodes that the label was not made from. What a person last said counts, and without that the label with the best AUROC; all are kept."
+      note="A label is a guess until a test holds (tested) or fails (refuted). AUROC, precision and recall are measured on episodes that the label was not made from. What a person last said counts, and without that the label with the best F1 there; all are kept."
       take={{ csv: () => [["text", "status", "source", "author", "when", "rule", "auroc", "precision", "recall"], ...[...feature.labels, ...(feature.rule ? [feature.rule] : [])].map((one) => [one.text, one.status, one.source, one.author, one.when, one.rule, one.auroc, one.precision, one.recall])] }}
     >
       {data.canWrite && (

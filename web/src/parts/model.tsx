@@ -46,12 +46,12 @@ export function AskModel(props: { dictionary: string; index: number; done: () =>
   };
   return (
     <>
-      <p class="tools">
+      <p>
         <button type="button" disabled={job !== null} onClick={ask} title={`Sends statistics of this feature and some recorded metrics to ${model.server}; the answer is scored on held-out episodes.`}>
           Ask the model
         </button>{" "}
         <span class="quiet" role="status">
-          {job === null ? model.name : job.state === "waiting" ? "waits for an experiment to end …" : `${model.name} is asked …`}
+          {job === null ? model.name : job.state === "waiting" ? "waits its turn …" : `${model.name} is asked …`}
         </span>
       </p>
       {error && (

@@ -30,7 +30,7 @@ from policyscope.interventions.code import by_position
 from policyscope.interventions.intervention import Intervention
 from policyscope.interventions.program import Program
 from policyscope.interventions.target import reads_of
-from policyscope.rollouts.observation import as_tensors
+from policyscope.rollouts.observation import as_tensors, observed
 
 AGENT, TWIN = 0, 1
 SNAPSHOT_STEPS = 64
@@ -144,6 +144,7 @@ class Live:
         self._snapshot_steps = SNAPSHOT_STEPS
         self.held = None
         self.diverged: int | None = None
+        self._apart: int | None = None
         self.state = self.agent.initial_state(self.rows)
         self.environment.reset(np.arange(self.rows), [seed] * self.rows)
 
@@ -184,6 +185,8 @@ class Live:
         if self.is_over:
             return
         snapshots = self._snapshots()
+        if self._apart is None and not np.array_equal(self._action[:1], self._action[-1:]):
+            self._apart = self.step
         past = Past(self._action, self.state, self.total.copy(), list(self.ended), snapshots)
         self.past.append(past)
         self._answer(self._action, self._acted.state)
@@ -192,6 +195,14 @@ class Live:
     def is_over(self) -> bool:
         """Whether the agent's episode has ended."""
         return self.ended[AGENT] is not None
+
+    @property
+    def is_together(self) -> bool:
+        """Whether both rows have done and observe the very same, and so look the same too."""
+        if not self.has_twin or self._apart is not None:
+            return False
+        parts = observed(self.environment.observation).values()
+        return all(np.array_equal(part[AGENT], part[TWIN], equal_nan=True) for part in parts)
 
     def picture(self, row: int = AGENT) -> UInt8[np.ndarray, "height width 3"]:
         """What one row looks like now."""
@@ -213,6 +224,8 @@ class Live:
         self.step = step
         if self.diverged is not None and self.diverged >= step:
             self.diverged = None
+        if self._apart is not None and self._apart >= step:
+            self._apart = None
 
     def branch(self) -> None:
         """The twin becomes a copy of the agent as it is now: what follows is compared from here."""
@@ -228,7 +241,7 @@ class Live:
         self.total = np.repeat(self.total[:1], self.rows)
         self.ended = [self.ended[AGENT]] * self.rows
         self.state = self._both(self.state)
-        self.diverged = None
+        self.diverged = self._apart = None
         current = self._save()
         if current is not None:
             restore(self.environment, {TWIN: current[AGENT]})

@@ -381,11 +381,16 @@ class Play:
         return found
 
     def pictures(self) -> list[bytes]:
-        """What the rows look like, as PNG; none where they cannot be seen."""
+        """What the rows look like, as PNG; none where they cannot be seen.
+
+        Of a twin that looks like the agent, as it mostly does, there are no bytes.
+        """
         if not self.can_draw:
             return []
         try:
-            return [png(self.live.picture(row)) for row in range(self.live.rows)]
+            drawn = [AGENT] if self.live.is_together else range(self.live.rows)
+            found = [png(self.live.picture(row)) for row in drawn]
+            return found + [b""] * (self.live.rows - len(found))
         except PolicyscopeError:
             self.can_draw = False
             raise

@@ -101,6 +101,26 @@ def test_the_step_of_divergence_is_the_first_other_action(live: Live) -> None:
     assert not np.allclose(observation[AGENT], observation[TWIN])
 
 
+def test_agent_and_twin_look_the_same_until_they_part(live: Live) -> None:
+    live.begin(3)
+    play(live, 3)
+    assert live.is_together
+    live.look()
+    live.held = 1 - int(live.look().action[TWIN])
+    live.look()
+    assert live.is_together  # what it does shows in the next step
+    live.advance()
+    assert not live.is_together
+    live.held = None
+    play(live, 2)
+    live.rewind(4)
+    assert not live.is_together
+    live.branch()
+    assert live.is_together
+    live.rewind(2)
+    assert live.is_together
+
+
 def test_going_back_is_exact_however_often(live: Live) -> None:
     live.begin(5)
     first = play(live, 9)

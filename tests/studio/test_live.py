@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from policyscope.dictionaries.topk import TopK
 from policyscope.errors import EnvironmentFailed, InvalidInput
 from policyscope.studies.study import Study
 from policyscope.studio.live import Session
@@ -47,8 +48,9 @@ def test_an_episode_from_beginning_to_end(player) -> None:
     assert (hello["width"], len(hello["max"]), hello["max_from"]) == (4, 4, "features")
     first = player.next()
     assert (first["n"], first["step"], first["total"]["agent"]) == (1, 0, 0)
-    assert len(first["frames"]) == 2
-    assert PIL.Image.open(io.BytesIO(first["pictures"][1]), formats=("PNG",)).size[0] > 100
+    picture, twin = first["pictures"]
+    assert PIL.Image.open(io.BytesIO(picture), formats=("PNG",)).size[0] > 100
+    assert twin == b""  # it looks the same
     last = first
     while last["ended"] is None:
         last = player.next()
@@ -84,6 +86,10 @@ def test_pause_step_rewind_branch_and_hands_on(player) -> None:
     assert held["action"]["agent"] == other
     assert held["diverged"] == 5
     assert held["words"].startswith("you → pushing ")
+    player.send("step", count=1)
+    assert all(map(len, player.until("step", step=6)["pictures"]))
+    player.send("rewind", step=5)
+    player.until("step", step=5)
     player.send("act", action=None)
     assert player.until("step", held=False)["action"]["agent"] == again["action"]["agent"]
     player.send("branch")
@@ -180,6 +186,29 @@ def test_at_most_three_messages_wait_and_then_the_newest_comes(session) -> None:
     while newest["step"] < 6:
         newest = heard()
     assert newest["n"] <= pictures + 1
+
+
+def test_what_a_link_steers_is_steered_from_the_first_step_on(session) -> None:
+    made, heard = session
+    edits = [{"feature": 2, "kind": "steer", "value": 3.0}]
+    start = {"type": "start", "dictionary": NAME, "seed": 3, "fps": 240}
+    made.take(json.dumps({**start, "edits": edits, "pins": [0]}))
+    assert heard()["type"] == "hello"
+    first = heard()
+    assert (first["step"], first["edited_at"], first["edits"]) == (0, 0, edits)
+    assert 0 in [feature for feature, *_ in first["features"]]
+
+
+def test_a_link_that_steers_what_is_not_there_plays_unsteered_and_says_so(session) -> None:
+    made, heard = session
+    edits = [{"feature": 9, "kind": "steer", "value": 3.0}]
+    start = {"type": "start", "dictionary": NAME, "seed": 3, "fps": 240}
+    made.take(json.dumps({**start, "edits": edits, "pins": [7]}))
+    assert heard()["type"] == "hello"
+    assert "Feature 7" in heard()["error"]
+    assert "Feature 9" in heard()["error"]
+    first = heard()
+    assert (first["step"], first["edits"], first["playing"]) == (0, [], True)
 
 
 def test_an_environment_that_fails_ends_the_play_alone(session, monkeypatch) -> None:
@@ -279,6 +308,37 @@ def test_two_sessions_do_not_edit_each_other(play: Play, own_study: Study) -> No
     other.look()
     np.testing.assert_array_equal(other.sight.outputs["logits"], before)
     other.close()
+
+
+def test_thousands_of_features_play_like_a_few(own_study: Study) -> None:
+    own_study.fit(TopK(2048, k=8), reads="fc3:in", writes="fc3:in", name="wide", seeds=1, epochs=1)
+    play = Play(own_study, Start("wide", seed=3))
+    past = []
+    for _ in range(6):
+        past.append((play.sight.codes.copy(), dict(play.sight.metrics)))
+        play.advance()
+    assert past[0][0].shape == (2, 2048)
+    strongest = int(play.sight.codes[0].argmax())
+    before = play.sight.codes.copy()
+    play.edit([Change(strongest, "steer", 20.0)])
+    play.pin([2047])
+    np.testing.assert_allclose(play.sight.codes[1], before[1], atol=1e-6)
+    assert play.sight.codes[0, strongest] > before[0, strongest]
+    shown = [feature for feature, *_ in play.header()["features"]]
+    assert strongest in shown
+    assert 2047 in shown
+    play.act(1 - int(play.sight.action[1]))
+    assert play.sight.diverged == 6
+    play.advance()
+    play.act(None)
+    play.branch()
+    assert play.sight.diverged in (None, 7)  # the edit holds, and may act otherwise at once
+    play.rewind(4)
+    np.testing.assert_allclose(play.sight.codes[1], past[4][0][1], atol=1e-5)
+    assert {name: values.tolist() for name, values in play.sight.metrics.items()} == {
+        name: values.tolist() for name, values in past[4][1].items()
+    }
+    play.close()
 
 
 def test_without_a_twin_there_is_one_of_each(own_study: Study) -> None:

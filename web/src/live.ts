@@ -87,11 +87,13 @@ export function decode(message: ArrayBuffer): Seen {
   const length = new DataView(message).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length))) as Step;
   let from = 4 + length;
-  const pictures = header.frames.map((bytes) => {
-    const picture = new Blob([new Uint8Array(message, from, bytes)], { type: "image/png" });
+  const pictures: Blob[] = [];
+  for (const bytes of header.frames) {
+    const before = pictures.at(-1);
+    // One of no bytes is like the one before.
+    pictures.push(bytes === 0 && before ? before : new Blob([new Uint8Array(message, from, bytes)], { type: "image/png" }));
     from += bytes;
-    return picture;
-  });
+  }
   return { header, pictures };
 }
 

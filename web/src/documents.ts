@@ -50,6 +50,8 @@ export interface RecordingRow {
   return_mean: Known;
   sites: string[];
   metrics: string[];
+  /** Of metrics and other columns that have one, as {"pole_angle": "rad"}. */
+  units: Record<string, string>;
   frames: number;
 }
 

@@ -1,5 +1,6 @@
 """The study at a glance: its network, recordings, dictionaries and experiments."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,7 @@ def recording_row(views: "Views", name: str) -> dict[str, Any]:
         "return_mean": float(np.mean(returns)) if returns else None,
         "sites": sites_of(recording),
         "metrics": [spec.name for spec in recording.header.columns if spec.kind == "metric"],
+        "units": {spec.name: spec.unit for spec in recording.header.columns if spec.unit},
         "frames": len(views.frames(recording)),
     }
 
@@ -180,13 +182,18 @@ def warnings(row: Mapping[str, Any]) -> list[str]:
     """What to know before trusting a dictionary, in few words."""
     found = []
     if (row["dead"] or 0) > MANY_DEAD:
-        found.append(f"{row['dead']:.0%} dead")
+        found.append(f"{share(row['dead'])} dead")
     if (row["unexplained"] or 0) > MUCH_UNEXPLAINED:
-        found.append(f"{row['unexplained']:.0%} unexplained")
+        found.append(f"{share(row['unexplained'])} unexplained")
     kept = (row["return_kept"] or {}).get("value")
     if kept is not None and kept < LITTLE_KEPT:
-        found.append(f"keeps {kept:.0%} of the return")
+        found.append(f"keeps {share(kept)} of the return")
     return found
+
+
+def share(value: float) -> str:
+    """A share as the pages round it: half a percent up."""
+    return f"{math.floor(100 * value + 0.5)} %"
 
 
 def dictionary_page(views: "Views", query: Mapping[str, str], name: str) -> dict[str, Any]:

@@ -128,8 +128,8 @@ function Beside({ found }: { found: CompareDictionaries }): JSX.Element {
                   <td>
                     <FeatureName dictionary={second?.name ?? ""} index={one.second} label={labels[1]?.get(one.second) ?? ""} />
                   </td>
-                  <td class="number">{one.cosine === null ? "" : signed(one.cosine)}</td>
-                  <td class="number">{one.correlation === null ? "" : signed(one.correlation)}</td>
+                  <td class="number">{signed(one.cosine)}</td>
+                  <td class="number">{signed(one.correlation)}</td>
                 </tr>
               ))}
             </tbody>

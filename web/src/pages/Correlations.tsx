@@ -14,7 +14,9 @@ import type { Pen } from "../parts/pen";
 import { amend, go, href, usePlace } from "../router";
 import { useColours } from "../state";
 
-const CELL = { width: 46, height: 22, left: 300, top: 112 };
+const CELL = { width: 46, height: 22, top: 112 };
+/** Room for the names of features, less of it in a narrow window. */
+const names = (): number => (window.innerWidth < 700 ? 130 : 300);
 const MOMENTS = 6;
 
 export function Correlations({ dictionary }: { dictionary: string }): JSX.Element {
@@ -39,7 +41,7 @@ function Map({ found }: { found: Document }): JSX.Element {
       <p class="lead">
         Pearson r of {plural(found.features.length, "feature")} with {plural(found.metrics.length, "metric")} over {plural(found.episodes, "episode")} of {found.recording}. A correlation is a lead, not a finding.
       </p>
-      <div class="stack">
+      <div class="beside">
         <Panel
           title="Map"
           note="Blue: they rise together. Red: one rises as the other falls. Faint with a dot: the 95 % interval holds zero. Alike rows and columns are neighbours. Click a cell, or go there with the arrow keys, to see the evidence below; Enter opens the feature."
@@ -66,6 +68,8 @@ function Evidence(props: { found: Document; chosen: number; metric: number; dots
   const [one, name] = [found.features[chosen], found.metrics[metric] ?? ""];
   const [index, label] = [one?.index ?? 0, one?.label ?? ""];
   const ranked = dots.x.map((_, at) => at).sort((a, b) => (dots.y[b] ?? 0) - (dots.y[a] ?? 0));
+  const given = useDocument<Overview>("overview").value?.recordings.find((one) => one.name === found.recording)?.units[name];
+  const unit = given && given !== "1" ? ` (${given})` : "";
   const strongest = ranked.slice(0, MOMENTS).filter((at) => (dots.y[at] ?? 0) > 0);
   return (
     <Panel
@@ -77,17 +81,17 @@ function Evidence(props: { found: Document; chosen: number; metric: number; dots
         <FeatureName dictionary={found.dictionary} index={index} label={label} /> with <b>{spoken(name)}</b>: r {signed(found.r[chosen]?.[metric] ?? null)} [{signed(found.low[chosen]?.[metric] ?? null)}, {signed(found.high[chosen]?.[metric] ?? null)}]
       </p>
       <div class="evidence">
-        <Dots dots={dots} metric={name} />
+        <Dots dots={dots} metric={name} unit={unit} />
         <div>
           <h3>
-            Where it fires most <small>of these steps</small>
+            Where it fires most <small>of these steps, with its {spoken(name)}{unit}</small>
           </h3>
           <div class="strip">
             {strongest.map((at) => (
               <figure key={dots.moments[at]}>
                 <Frames moment={dots.moments[at] ?? ""} around={12} width={92} />
                 <figcaption>
-                  {spoken(name)} {number(dots.x[at])}
+                  {number(dots.x[at])}
                 </figcaption>
               </figure>
             ))}
@@ -99,12 +103,13 @@ function Evidence(props: { found: Document; chosen: number; metric: number; dots
 }
 
 function extent(found: Document): [number, number] {
-  return [CELL.left + found.metrics.length * CELL.width + 84, CELL.top + found.features.length * CELL.height + 6];
+  return [names() + found.metrics.length * CELL.width + 84, CELL.top + found.features.length * CELL.height + 6];
 }
 
 /** Draws the map; the names of features only where nothing else shows them. */
 function draw(pen: Pen, found: Document, chosen: [number, number], hasNames: boolean): void {
-  const { width, height, left, top } = CELL;
+  const { width, height, top } = CELL;
+  const left = names();
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink");
   const [up, down] = [style.getPropertyValue("--toward"), style.getPropertyValue("--away")];
@@ -158,7 +163,8 @@ function cut(text: string, most: number): string {
 
 function Heat({ found, chosen }: { found: Document; chosen: [number, number] }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const { width, height, left, top } = CELL;
+  const { width, height, top } = CELL;
+  const left = names();
   const [wide, tall] = extent(found);
   const colours = useColours();
   useEffect(() => {
@@ -169,6 +175,10 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
     [target.width, target.height] = [wide * ratio, tall * ratio];
     pen.scale(ratio, ratio);
     draw(pen, found, chosen, false);
+    // A link may choose a cell far below.
+    const box = target.closest(".heat");
+    const y = top + chosen[0] * height;
+    if (box && chosen[0] >= 0 && (y < box.scrollTop || y + height > box.scrollTop + box.clientHeight)) box.scrollTop = y - box.clientHeight / 2;
   }, [found, chosen[0], chosen[1], colours]);
   const pick = (i: number, j: number): void => {
     const [one, name] = [found.features[i], found.metrics[j]];
@@ -215,7 +225,7 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
   );
 }
 
-function Dots({ dots, metric }: { dots: Scatter; metric: string }): JSX.Element {
+function Dots({ dots, metric, unit }: { dots: Scatter; metric: string; unit: string }): JSX.Element {
   const [width, height, left, base] = [520, 260, 52, 224];
   const bounds = (values: number[]): [number, number] => [Math.min(...values, 0), Math.max(...values, 0)];
   const x = scale(...(dots.x.length ? [Math.min(...dots.x), Math.max(...dots.x)] : [0, 1]) as [number, number], left, width - 10);
@@ -246,7 +256,7 @@ function Dots({ dots, metric }: { dots: Scatter; metric: string }): JSX.Element 
         );
       })}
       <text class="mid name" x={(left + width) / 2} y={height - 3}>
-        {spoken(metric)}
+        {`${spoken(metric)}${unit}`}
       </text>
       <text class="name" x="0" y="9">
         activation

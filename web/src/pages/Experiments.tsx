@@ -17,7 +17,7 @@ export function Experiments(): JSX.Element {
     <>
       <h1>Experiments</h1>
       <p class="lead">A claim carries its interval, its control and its sample size: paired seeds, a correction for all settings tried, and random directions of equal norm.</p>
-      <div class="grid">
+      <div class="grid two">
         {data.canWrite && <Start />}
         {data.canWrite && <Running />}
         <Load<Overview> path="overview" every={4000}>
@@ -201,9 +201,12 @@ function Running(): JSX.Element {
 }
 
 export function Experiment({ path }: { path: string }): JSX.Element {
+  const found = /^(?:(.*)\/)?(sweep|nudge|evaluate)$/.exec(path) ?? [];
   return (
     <>
-      <h1>{path}</h1>
+      <h1>
+        {found[2] ? `${found[2][0]?.toUpperCase()}${found[2].slice(1)}` : "Experiment"} <small>{found[1] ?? path}</small>
+      </h1>
       <Load<Document> path={`experiment/${path}`}>
         {(found) => {
           if (Array.isArray(found["conditions"])) return <Sweep found={found as unknown as SweepDocument} />;
@@ -249,7 +252,7 @@ function Sweep({ found }: { found: SweepDocument }): JSX.Element {
   return (
     <>
       <p class="lead">
-        {plural(found.conditions.length, "setting")} of {found.dictionary}, {found.episodes} paired episodes each. Untouched return {number(found.baseline.return_mean)} [{number(found.baseline.low)}, {number(found.baseline.high)}].
+        {plural(found.conditions.length, "setting")} of {found.dictionary}, {found.episodes} paired episodes each. Untouched return {number(found.baseline.return_mean)} [{number(found.baseline.low)}, {number(found.baseline.high)}]. <b>{found.conditions.filter((one) => one.confirmed).length}</b> beyond luck and random directions (filled dots); the grey band is what random directions of equal norm do.
       </p>
       <div class="grid three">
         {features.slice(0, 24).map((feature) => (
@@ -257,13 +260,13 @@ function Sweep({ found }: { found: SweepDocument }): JSX.Element {
             key={feature}
             id={`feature-${feature}`}
             title={`#${feature}`}
+            head={<FeatureName dictionary={found.dictionary} index={feature} label={labels.get(feature) ?? ""} />}
             take={{
               svg: true,
               python: `study.sweep("${found.dictionary}", features=[${feature}], alphas=[${found.conditions.filter((one) => one.feature === feature).map((one) => one.alpha).join(", ")}], episodes=${found.episodes})`,
               csv: () => conditionRows(found.conditions.filter((one) => one.feature === feature), endings),
             }}
           >
-            <FeatureName dictionary={found.dictionary} index={feature} label={labels.get(feature) ?? "its page"} />
             <Dose
               episodes={found.episodes}
               points={found.conditions.filter((one) => one.feature === feature).map((one) => ({ ...one, low: one.difference_low, high: one.difference_high, p: one.p_corrected }))}

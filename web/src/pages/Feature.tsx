@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useContext, useState } from "preact/hooks";
 
-import type { FeaturePage, LabelEntry, Overview, Status } from "../documents";
+import type { FeaturePage, LabelEntry, Overview, Status, Verdict } from "../documents";
 import { number, percent, plural, signed, spoken } from "../format";
 import { Dose, Forest, Histogram, Pad } from "../parts/charts";
 import { Badge, FeatureName, Finding, Frames, Pin, effectWords } from "../parts/feature";
@@ -49,7 +49,7 @@ function Page({ feature, again }: { feature: FeaturePage; again: () => void }): 
           )}
         </span>
       </p>
-      <div class="grid three">
+      <div class="grid page">
         <When feature={feature} />
         <div class="stack">
           <What feature={feature} overview={overview} />
@@ -69,7 +69,7 @@ function When({ feature }: { feature: FeaturePage }): JSX.Element {
   return (
     <Panel
       title="When it fires"
-      note={`Counts are on a log scale. It fires in ${percent(feature.episodes_with.share)} of ${plural(feature.episodes_with.episodes, "episode")} of ${feature.recording}. Pictures play when you point at them.`}
+      note={`Counts are on a log scale. It fires in ${percent(feature.episodes_with.share)} of ${plural(feature.episodes_with.episodes, "episode")} of ${feature.recording}. Pictures play when you point at them; a click opens the episode. Those not drawn yet: policyscope frames STUDY --episode N.`}
       take={{
         svg: true,
         python: `study.features("${feature.dictionary}")[${feature.index}]`,
@@ -112,7 +112,7 @@ function What({ feature, overview }: { feature: FeaturePage; overview: Overview 
   return (
     <Panel
       title="What it does"
-      note={`Change of ${effect.output || "the output"} of each action when it is steered by its own spread. ● measured over ${plural(effect.states, "recorded state")} of ${plural(effect.episodes, "episode")}, 95 % intervals; ◆ direct, through what follows its direction.`}
+      note={`Change of ${effect.output || "the output"} of each action when it is steered by its own spread. ● measured over ${plural(effect.states, "recorded state")} of ${plural(effect.episodes, "episode")}, 95 % intervals; ◇ direct, through what follows its direction.`}
       take={{
         svg: true,
         python: `study.features("${feature.dictionary}")[${feature.index}]`,
@@ -159,7 +159,7 @@ function Real({ feature }: { feature: FeaturePage }): JSX.Element {
       }}
     >
       <p>
-        <Finding verdict={feature.verdict} />
+        <Finding verdict={feature.verdict} /> <span class="quiet">{MEANING[feature.verdict]}</span>
       </p>
       {feature.dose.length ? (
         <Dose points={feature.dose} episodes={feature.dose_episodes} />
@@ -171,6 +171,13 @@ function Real({ feature }: { feature: FeaturePage }): JSX.Element {
     </Panel>
   );
 }
+
+const MEANING: Record<Verdict, string> = {
+  helps: "At some strength the return rises beyond luck and beyond what random directions do.",
+  harms: "At some strength the return falls beyond luck and beyond what random directions do.",
+  "nothing shown": "No strength does more than luck, or than random directions of equal norm.",
+  "not tested": "",
+};
 
 function Neighbours({ feature }: { feature: FeaturePage }): JSX.Element {
   return (

@@ -107,7 +107,7 @@ function Listing({ table, again }: { table: FeatureTable; again: () => void }): 
         title={view === "gallery" ? "Gallery" : "Table"}
         wide
         id="features"
-        note={`Keys: j and k move, Enter opens, p pins, / searches${data.canWrite ? ", l labels, 1 2 3 call the label a guess, tested, refuted" : ""}. AUROC: of the label on held-out episodes, 1 best, 0.5 chance. Fires: share of steps. Goes with: Pearson r with 95 % interval over episodes. Pushes: change of the action’s logit or value. Return: what steering did to it.`}
+        note={`Keys: j and k move, Enter opens, p pins, / searches${data.canWrite ? ", l labels, 1 2 3 call the label a guess, tested, refuted" : ""}. AUROC: of the label on held-out episodes, 1 best, 0.5 chance. Fires: share of steps. Goes with: Pearson r with 95 % interval over episodes. Pushes: change of the action’s logit or value. Return: what steering it did to the return.`}
         take={{
           python: `table = study.features("${table.dictionary}")\ntable[${rows[0]?.index ?? 0}]`,
           csv: () => [
@@ -132,7 +132,8 @@ const FACETS = ["q", "alive", "labelled", "status", "verdict", "metric"];
 /** Who called a feature what it is called. */
 function labeller(row: FeatureRow): string {
   if (!row.label || row.dead) return "not at all";
-  if (row.source.startsWith("rule") || row.source === "") return "by a rule";
+  // A rule that has no score says why there is none.
+  if (row.source.startsWith("rule") || row.source === "") return row.auroc === null ? "not at all" : "by a rule";
   return /llm|model/.test(row.source) ? "by a model" : "by a person";
 }
 
@@ -218,6 +219,8 @@ function Table(props: {
     </th>
   );
   const last = Math.min(rows.length, first + SHOWN + 10);
+  // An agent without a critic has no value to push.
+  const hasValue = table.features.some((row) => row.value_effect !== null);
   return (
     <div ref={box} class="virtual" style={{ height: `${Math.min(rows.length, SHOWN) * LINE + LINE + 4}px` }} onScroll={(event) => setFirst(Math.max(0, Math.floor(event.currentTarget.scrollTop / LINE) - 5))}>
       <table class="features">
@@ -232,7 +235,7 @@ function Table(props: {
             {head("max", "max", true)}
             {head("metric", "goes with")}
             {head("action", "pushes")}
-            {head("value", "value", true)}
+            {hasValue && head("value", "value", true)}
             {head("verdict", "return")}
           </tr>
         </thead>
@@ -246,14 +249,16 @@ function Table(props: {
               <td class="number">
                 <FeatureName dictionary={table.dictionary} index={row.index} brief />
               </td>
-              <td class="label">{row.dead ? <span class="quiet">never fires</span> : row.label}</td>
+              <td class={`label${labeller(row) === "not at all" ? " quiet" : ""}`} title={row.label}>
+                {row.dead ? "never fires" : row.label}
+              </td>
               <td class="number">{number(row.auroc, 2)}</td>
-              <td>{!row.dead && <Badge status={row.status} />}</td>
+              <td>{labeller(row) !== "not at all" && <Badge status={row.status} />}</td>
               <td class="number">{percent(row.firing_rate, 1)}</td>
               <td class="number">{number(row.max)}</td>
               <td>{row.metric && `${spoken(row.metric.name)} ${signed(row.metric.r)} [${signed(row.metric.low)}, ${signed(row.metric.high)}]`}</td>
-              <td>{row.action && `${(row.action.effect ?? 0) > 0 ? "→" : "↛"} ${actions?.names[row.action.index] ?? row.action.index} ${signed(row.action.effect)}`}</td>
-              <td class="number">{signed(row.value_effect)}</td>
+              <td>{row.action && row.action.effect !== null && `${(row.action.effect ?? 0) > 0 ? "→" : "↛"} ${actions?.names[row.action.index] ?? row.action.index} ${signed(row.action.effect)}`}</td>
+              {hasValue && <td class="number">{signed(row.value_effect)}</td>}
               <td>
                 <Finding verdict={row.verdict} />
               </td>
@@ -273,8 +278,8 @@ function Gallery({ rows, dictionary, at }: { rows: FeatureRow[]; dictionary: str
       <div class="gallery">
         {rows.slice(0, many).map((row, index) => (
           <figure key={row.index} class={index === at ? "at" : ""}>
-            {row.thumb ? <Frames moment={row.thumb} around={12} width={150} /> : <span class="none">no picture</span>}
-            <figcaption>
+            {row.thumb ? <Frames moment={row.thumb} around={12} /> : <span class="none">no picture</span>}
+            <figcaption class="pinnable">
               <Pin address={addressOf(dictionary, row.index)} />
               <FeatureName dictionary={dictionary} index={row.index} label={row.dead ? "never fires" : row.label} />
             </figcaption>

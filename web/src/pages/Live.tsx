@@ -456,7 +456,7 @@ function Steering(props: { session: Session; hello: Hello | null; edits: Edit[];
   return (
     <Panel title="Steer" note="One unit is the feature's own maximum on the recording." take={isActive ? { python } : {}}>
       <form class="labelling" onSubmit={add}>
-        <input aria-label="Feature to steer, by number or label" list="features-to-steer" placeholder="number or words of its label" value={asked} onInput={(event) => ask(event.currentTarget.value)} />
+        <input aria-label="Feature to steer, by number or label" list="features-to-steer" placeholder="number or label" value={asked} onInput={(event) => ask(event.currentTarget.value)} />
         <datalist id="features-to-steer">
           {found.map(([index, label]) => (
             <option key={index} value={`${index} ${label}`} />

@@ -23,12 +23,14 @@ export function Overview(): JSX.Element {
               `, return ${number(study.evaluation.return_mean)} [${number(study.evaluation.low)}, ${number(study.evaluation.high)}] over ${plural(study.evaluation.episodes, "episode")}`}
             .
           </p>
-          <div class="grid">
-            <Network study={study} />
+          <div class="grid two">
             <div class="stack">
               <Next study={study} />
-              <Environment study={study} />
+              <Network study={study} />
               <Recordings study={study} />
+            </div>
+            <div class="stack">
+              <Environment study={study} />
               <Endings study={study} />
             </div>
             <Dictionaries rows={study.dictionaries} study={study.name} />
@@ -38,6 +40,14 @@ export function Overview(): JSX.Element {
       )}
     </Load>
   );
+}
+
+/** A box of numbers in words; other spaces as they say themselves. */
+function seen(space: string): string {
+  const [, shape, kind] = /^Box\(.*\(([\d, ]+)\), (\w+)\)$/s.exec(space) ?? [];
+  if (!shape) return space;
+  const sizes = shape.split(",").map((one) => one.trim()).filter(Boolean);
+  return `${sizes.join(" × ")} numbers, ${kind}`;
 }
 
 function Network({ study }: { study: Document }): JSX.Element {
@@ -119,7 +129,7 @@ function Environment({ study }: { study: Document }): JSX.Element {
             <tr>
               <th>it sees</th>
               <td>
-                <code>{environment.observation}</code>
+                <span title={environment.observation}>{seen(environment.observation)}</span>
               </td>
             </tr>
           )}
@@ -227,7 +237,7 @@ function Dictionaries({ rows, study }: { rows: DictionaryRow[]; study: string })
     <Panel
       title="Dictionaries"
       wide
-      note="Unexplained: share of the variance, 0 is best. L0: features active per step. Dead: never active. Return kept, with the reconstruction in place of the activation: 1 as good as the activation itself, 0 no better than its mean; 95 % intervals over paired seeds."
+      note="Unexplained: share of the variance, 0 is best. L0: features active per step. Dead: never active in the episodes it was scored on. Return kept, with the reconstruction in place of the activation: 1 as good as the activation itself, 0 no better than its mean; 95 % intervals over paired seeds."
       take={{
         python: `study = ps.Study.open("${study}")\nprint(study.compare_dictionaries([${rows.map((one) => `"${one.name}"`).join(", ")}]).table())`,
         csv: () => [
@@ -279,7 +289,7 @@ function Dictionaries({ rows, study }: { rows: DictionaryRow[]; study: string })
                   <td class="number">{percent(one.dead)}</td>
                   <td class="number">{kept(one.return_kept)}</td>
                   <td class="number">{percent(one.action_agreement)}</td>
-                  <td>
+                  <td class="links">
                     <a href={href("features", one.name)}>features</a> · <a href={href("corr", one.name)}>metrics</a>
                     {canPlay && (
                       <>

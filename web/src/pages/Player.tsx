@@ -66,10 +66,11 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
     return () => window.removeEventListener("keydown", pressed);
   }, [at, episode, chosen?.join()]);
 
+  const units = study?.recordings.find((one) => one.name === episode.recording)?.units ?? {};
   const lanes: Lane[] = [
     ...Object.entries(episode.features).map(([address, values]): Lane => ({ name: address, values, colour: `p${colourOf(address) ?? 0}` })),
     ...episode.groups.flatMap((group) =>
-      group.lanes.map((name): Lane => ({ name: spoken(name), values: episode.lanes[name] ?? [], ...(name === "action" && episode.actions.kind === "discrete" ? { names: episode.actions.names } : {}) })),
+      group.lanes.map((name): Lane => ({ name: spoken(name), ...(units[name] ? { unit: units[name] } : {}), values: episode.lanes[name] ?? [], ...(name === "action" && episode.actions.kind === "discrete" ? { names: episode.actions.names } : {}) })),
     ),
   ];
   const shown = { lanes, length: episode.length, at, window: chosen, events: episode.events.map((one) => ({ ...one, name: spoken(one.name) })) };
@@ -147,6 +148,18 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
               <Load<Window> path={`window/${episode.recording}/${episode.index}?dictionary=${encodeURIComponent(dictionary)}&from=${chosen[0]}&to=${chosen[1]}`}>
                 {(found) => (
                   <table>
+                    {found.features.length > 0 && (
+                      <thead>
+                        <tr>
+                          <th>feature</th>
+                          <th class="number">mean here</th>
+                          <th class="number">elsewhere</th>
+                          <th class="number" title="Difference of the means, in standard deviations over the episode">
+                            difference (sd)
+                          </th>
+                        </tr>
+                      </thead>
+                    )}
                     <tbody>
                       {found.features.length === 0 && (
                         <tr>
@@ -159,11 +172,9 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
                             <Pin address={addressOf(dictionary, one.index)} />
                             <FeatureName dictionary={dictionary} index={one.index} label={one.label} />
                           </td>
-                          <td class="number">{number(one.inside)} here</td>
-                          <td class="number">{number(one.outside)} elsewhere</td>
-                          <td class="number" title="Difference of the means, in standard deviations over the episode">
-                            {signed(one.score, 1)} sd
-                          </td>
+                          <td class="number">{number(one.inside)}</td>
+                          <td class="number">{number(one.outside)}</td>
+                          <td class="number">{signed(one.score, 1)}</td>
                         </tr>
                       ))}
                     </tbody>

@@ -19,7 +19,7 @@ const PAGES: [string, string][] = [
   ["correlations", "Correlations: features and metrics"],
 ];
 const USUAL = 8;
-const SHOWN = 60;
+const SHOWN = 12;
 const MOST = 400;
 
 interface Written {

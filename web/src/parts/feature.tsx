@@ -204,7 +204,7 @@ export function splitMoment(moment: string): [string, number, number] {
 }
 
 /** The frames around a moment: still until hovered or focused, then they play. */
-export function Frames(props: { moment: string; around: number; width: number }): JSX.Element {
+export function Frames(props: { moment: string; around: number; width?: number }): JSX.Element {
   const [recording, episode, step] = splitMoment(props.moment);
   const path = `clip/${recording}/${episode}?from=${Math.max(0, step - props.around)}&to=${step + props.around}`;
   const { value: clip, error } = useDocument<Clip | null>(path);
@@ -226,8 +226,8 @@ export function Frames(props: { moment: string; around: number; width: number })
   // A file holds no episodes to open.
   const open = useContext(Data).kind === "file" ? undefined : href("ep", `${recording}/${episode}`, { t: step });
   return (
-    <a class="frames" href={open} title={open ? `${props.moment}: open the episode here` : props.moment} style={{ width: `${props.width}px` }} onMouseEnter={() => setPlaying(true)} onMouseLeave={() => setPlaying(false)} onFocus={() => setPlaying(true)} onBlur={() => setPlaying(false)}>
-      {clip && clip.steps.length > 0 ? <canvas ref={canvas} /> : <span class="none">{error ? "no picture" : `step ${step}`}</span>}
+    <a class="frames" href={open} title={!open ? props.moment : clip ? `${props.moment}: open the episode here` : `${props.moment}: open the episode here. To draw it: policyscope frames STUDY --recording ${recording} --episode ${episode}`} style={props.width ? { width: `${props.width}px` } : {}} onMouseEnter={() => setPlaying(true)} onMouseLeave={() => setPlaying(false)} onFocus={() => setPlaying(true)} onBlur={() => setPlaying(false)}>
+      {clip && clip.steps.length > 0 ? <canvas ref={canvas} /> : <span class="none">{clip === null && !error ? "not drawn" : error ? "no picture" : "…"}</span>}
     </a>
   );
 }

@@ -5,12 +5,14 @@ import { useEffect, useRef } from "preact/hooks";
 
 import type { Known } from "../documents";
 import { useColours } from "../state";
+import { number } from "../format";
 import { asSvg } from "./pen";
 import type { Pen } from "./pen";
 
 export interface Lane {
   name: string;
   values: Known[];
+  unit?: string;
   /** One of the pins' colours, as "p0". */
   colour?: string;
   /** What whole numbers stand for: drawn as blocks, not as a line. */
@@ -69,7 +71,7 @@ function draw(pen: Pen, wide: number, shown: Shown): void {
     pen.fillText(lane.name.length > 20 ? `${lane.name.slice(0, 19)}…` : lane.name, 4, top + 11);
     const now = lane.values[shown.at];
     pen.fillStyle = soft;
-    pen.fillText(now === null || now === undefined ? "–" : (lane.names?.[now] ?? Number(now.toPrecision(4)).toString()), 4, top + 25);
+    pen.fillText(now === null || now === undefined ? "–" : (lane.names?.[now] ?? `${number(now, 4)}${lane.unit && lane.unit !== "1" ? ` ${lane.unit}` : ""}`), 4, top + 25);
     pen.strokeStyle = pen.fillStyle = colour;
     if (lane.names) {
       const step = Math.max(1, (wide - LEFT) / shown.length);

@@ -19,6 +19,8 @@ export function Panel(props: {
   title: string;
   /** What links to it say; made of the title where that stays the same. */
   id?: string;
+  /** Shown in place of the title. */
+  head?: ComponentChildren;
   note?: string;
   take?: Taken;
   wide?: boolean;
@@ -43,7 +45,7 @@ export function Panel(props: {
       onKeyDown={(event) => event.key === "Escape" && setLarge(false)}
     >
       <header>
-        <h2 id={`${id}-title`}>{props.title}</h2>
+        <h2 id={`${id}-title`}>{props.head ?? props.title}</h2>
         <span class="tools">
           {canLink && <Copy what="link" text={() => linkTo(id)} />}
           {take.python && <Copy what="Python" text={() => take.python ?? ""} />}

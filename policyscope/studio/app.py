@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -140,8 +140,14 @@ class Studio:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """What runs ends with the server."""
+        threading.Thread(target=self.warm, name="warm", daemon=True).start()
         yield
         await asyncio.to_thread(self.jobs.close)
+
+    def warm(self) -> None:
+        """Reads ahead; what is wrong with the study is for the page that needs it to say."""
+        with suppress(PolicyscopeError, OSError):
+            self.views.warm()
 
     # --- the page and what it shows ----------------------------------------------------------
 

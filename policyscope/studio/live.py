@@ -32,6 +32,8 @@ MOST_WAITING = 256
 """Messages of a page that were not dealt with yet."""
 PATIENCE_SECONDS = 5.0
 """After so long without a sign of the page the world stands still."""
+HICCUP_SECONDS = 0.1
+"""So late, steps are still made up for."""
 MOST_STEPS = 10_000
 
 Send = Callable[[bytes | str], None]
@@ -156,8 +158,7 @@ class Session:
             return
         now = time.monotonic()
         if self._is_running() and now >= self._due:
-            # What was missed is not caught up with.
-            self._due = max(self._due + self._period, now)
+            self._due = next_due(self._due, self._period, now)
             self.play.advance()
             self._is_stale = True
             if self.play.live.is_over:
@@ -284,6 +285,14 @@ class Session:
         if self.rephrase is None:
             raise InvalidInput("No language model is set up. Start the studio with --llm.")
         self._captions = Captions(self.rephrase, self.say, self.turn)
+
+
+def next_due(due: float, period: float, now: float) -> float:
+    """When the step after the one that was `due` is: a hiccup is caught up with, no more than that.
+
+    Else every moment in which the machine does something else would make the world slower.
+    """
+    return max(due + period, now - HICCUP_SECONDS)
 
 
 ANSWERS: dict[str, Callable[..., None]] = {

@@ -13,7 +13,7 @@ import pytest
 from policyscope.dictionaries.topk import TopK
 from policyscope.errors import EnvironmentFailed, InvalidInput
 from policyscope.studies.study import Study
-from policyscope.studio.live import Session
+from policyscope.studio.live import Session, next_due
 from policyscope.studio.play import Change, Play, Start
 from policyscope.studio.wire import decode
 from policyscope.studio.words import Firing, explain, keys_of
@@ -186,6 +186,12 @@ def test_at_most_three_messages_wait_and_then_the_newest_comes(session) -> None:
     while newest["step"] < 6:
         newest = heard()
     assert newest["n"] <= pictures + 1
+
+
+def test_a_hiccup_is_caught_up_with_and_a_standstill_is_not() -> None:
+    assert next_due(1.0, 0.03, 1.0) == pytest.approx(1.03)
+    assert next_due(1.0, 0.03, 1.06) == pytest.approx(1.03)  # the next two are due at once
+    assert next_due(1.0, 0.03, 9.0) == pytest.approx(8.9)
 
 
 def test_what_a_link_steers_is_steered_from_the_first_step_on(session) -> None:

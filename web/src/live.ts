@@ -1,7 +1,7 @@
 /** Live play over a socket: what the server sends step by step, and what hands ask of it.
  *
  * Nothing queues. Of messages that come faster than the page draws, the newest is drawn; and of what
- * a slider says between two animation frames, the last is sent.
+ * a slider says within an animation frame, the first and the last are sent.
  */
 
 import type { Actions, Known } from "./documents";
@@ -127,6 +127,7 @@ export class Session {
   private says = false;
   private isPlaying = true;
   private waiting: Map<string, object> = new Map();
+  private isResting = false;
   private asked: { at: number; edits: string } | null = null;
   private drawn: number[] = [];
 
@@ -242,16 +243,23 @@ export class Session {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  /** Says the last of its kind at the next animation frame. */
+  /** Says it at once; of what comes within an animation frame after that, the last of its kind. */
   private lately(kind: string, message: object): void {
-    if (!this.waiting.size) {
-      requestAnimationFrame(() => {
-        const all = [...this.waiting.values()];
-        this.waiting.clear();
-        all.forEach((one) => this.say(one));
-      });
+    if (this.isResting) {
+      this.waiting.set(kind, message);
+      return;
     }
-    this.waiting.set(kind, message);
+    this.say(message);
+    this.isResting = true;
+    requestAnimationFrame(() => this.goOn());
+  }
+
+  private goOn(): void {
+    const all = [...this.waiting.values()];
+    this.waiting.clear();
+    all.forEach((one) => this.say(one));
+    this.isResting = all.length > 0;
+    if (all.length) requestAnimationFrame(() => this.goOn());
   }
 
   private join(): void {
@@ -314,7 +322,7 @@ export class Session {
     this.next = seen;
     if (!this.isDrawing) {
       this.isDrawing = true;
-      requestAnimationFrame(() => void this.draw());
+      void this.draw();
     }
   }
 
@@ -328,8 +336,11 @@ export class Session {
       this.count(seen.header);
       this.changed();
     }
-    if (this.next) requestAnimationFrame(() => void this.draw());
-    else this.isDrawing = false;
+    // One per animation frame: more would be drawn for nobody.
+    requestAnimationFrame(() => {
+      if (this.next) void this.draw();
+      else this.isDrawing = false;
+    });
   }
 
   private keep(seen: Seen): void {

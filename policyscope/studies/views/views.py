@@ -93,6 +93,12 @@ class Views:
                 return answer if isinstance(answer, Blob) else strict(answer)
         raise UnknownName(f"There is no view {path!r}.")
 
+    def warm(self) -> None:
+        """Reads what most pages need and takes longest to read, before anybody waits for it."""
+        for name in self.study.dictionaries():
+            if self.result("features", name, "features.json") is not None:
+                return
+
     def holding(self, what: Hashable) -> threading.RLock:
         """What one request at a time holds: of a file, of the agent, of anything costly."""
         with self._lock:

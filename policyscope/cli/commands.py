@@ -198,6 +198,7 @@ def run_label(given: Arguments) -> Said:
         features=given.features,
         recording=given.recording,
         again=given.again,
+        at_once=given.at_once,
         timeout=given.timeout,
         seed=given.seed,
     )
@@ -560,6 +561,13 @@ COMMANDS: dict[str, Command] = {
             ),
             RECORDING,
             flag("--again", action="store_true", help="also those that it has labelled before"),
+            flag(
+                "--at-once",
+                type=int,
+                default=1,
+                metavar="N",
+                help="features asked about at a time (default 1; a hosted server takes several)",
+            ),
             flag(
                 "--timeout",
                 type=float,

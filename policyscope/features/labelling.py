@@ -4,7 +4,10 @@ What goes wrong with one feature is told with it, and the others go on. Where th
 with several in a row, the rest are not asked about: a key that is wrong stays wrong.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import queue
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,7 +16,7 @@ from jaxtyping import Float
 
 from policyscope.chat import LanguageModel
 from policyscope.dictionaries.dictionary import Dictionary
-from policyscope.errors import NoAnswer, NotEnoughData
+from policyscope.errors import InvalidInput, NoAnswer, NotEnoughData
 from policyscope.features.describe import (
     LABEL_STEPS,
     Codes,
@@ -140,14 +143,18 @@ def label(
     about: str = "",
     actions: Sequence[str] = (),
     keep: Callable[[int, Label], None] = lambda index, label: None,
+    at_once: int = 1,
     seed: int = 0,
 ) -> Labelling:
     """Labels features, all unless some are named: by a language model, or by rules without one.
 
     `known` is the document of `features`, from which the model hears of effects on the `actions`;
     `about` says whose features these are. `keep` is called with each label as soon as it is there.
+    So many are asked about `at_once`: a hosted server takes several, one on a laptop hardly.
     Raises NotEnoughData where no label could be scored.
     """
+    if at_once < 1:
+        raise InvalidInput(f"at_once is {at_once}; expected at least 1.")
     wanted = range(len(dictionary)) if features is None else features
     chosen = list(dict.fromkeys(dictionary[index].index for index in wanted))
     if not chosen:
@@ -156,35 +163,96 @@ def label(
     cards = {card["index"]: card for card in (known or {}).get("features", ())}
     by_rules = RuleLabeller(evidence)
     by_model = None if llm is None else LanguageLabeller(evidence, llm, about)
-    attempts: list[Attempt] = []
+
+    def find(place: int) -> Label:
+        column = np.ascontiguousarray(codes[:, place])
+        if by_model is None:
+            return by_rules.label(column)
+        return by_model.label(column, effects(cards.get(chosen[place]), actions))
+
+    attempts: dict[int, Attempt] = {}
     lasting = 0
     what = f"Labelling {dictionary.name} by {name_of(llm)}"
-    with track(what, len(chosen), "features", is_slow=llm is not None) as progress:
-        for index, column in zip(chosen, codes.T, strict=True):
-            progress.advance(0, f"#{index}")
-            column = np.ascontiguousarray(column)
-            if lasting == IN_A_ROW:
-                error = f"Not asked about, since the {IN_A_ROW} before failed alike."
-                attempts.append(Attempt(index, "not asked", error=error))
-                continue
-            try:
-                if by_model is None:
-                    found = by_rules.label(column)
-                else:
-                    found = by_model.label(column, effects(cards.get(index), actions))
-            except NoAnswer as error:
-                lasting = lasting + 1 if error.lasts else 0
-                attempts.append(Attempt(index, "failed", error=str(error)))
+    with (
+        closing(each(find, len(chosen), at_once)) as asked,
+        track(what, len(chosen), "features", is_slow=llm is not None) as progress,
+    ):
+        progress.advance(0)
+        for place, came in asked:
+            index = chosen[place]
+            if isinstance(came, NoAnswer):
+                lasting = lasting + 1 if came.lasts else 0
+                attempts[index] = Attempt(index, "failed", error=str(came))
+            elif came.rule or came.source == SOURCE:
+                lasting = 0
+                keep(index, came)
+                attempts[index] = Attempt(index, "labelled", came)
             else:
-                if found.rule or found.source == SOURCE:
-                    lasting = 0
-                    keep(index, found)
-                    attempts.append(Attempt(index, "labelled", found))
-                else:
-                    why = f"{found.text}: {found.note}"
-                    attempts.append(Attempt(index, "nothing to label", error=why))
-            progress.advance()
-    return Labelling(dictionary.name, name_of(llm), tuple(attempts))
+                why = f"{came.text}: {came.note}"
+                attempts[index] = Attempt(index, "nothing to label", error=why)
+            progress.advance(1, f"#{index}")
+            if lasting == IN_A_ROW:
+                break
+    left = f"Not asked about, since the {IN_A_ROW} before failed alike."
+    return Labelling(
+        dictionary.name,
+        name_of(llm),
+        tuple(attempts.get(index, Attempt(index, "not asked", error=left)) for index in chosen),
+    )
+
+
+Came = Label | NoAnswer
+
+
+def each(
+    find: Callable[[int], Label], count: int, at_once: int
+) -> Generator[tuple[int, Came], None, None]:
+    """What came of each of `count` places, as it comes; whoever closes it has no more begun.
+
+    What is under way then goes on in threads that nobody waits for.
+    """
+
+    def attempt(place: int) -> Came:
+        try:
+            return find(place)
+        except NoAnswer as error:
+            return error
+
+    if at_once == 1:
+        yield from ((place, attempt(place)) for place in range(count))
+        return
+    came: queue.SimpleQueue[tuple[int, Came | BaseException]] = queue.SimpleQueue()
+    # One may be begun for each that was taken, and so many before.
+    room = threading.Semaphore(0)
+    places = iter(range(count))
+    lock = threading.Lock()
+    is_over = threading.Event()
+
+    def work() -> None:
+        while room.acquire():
+            with lock:
+                place = next(places, None)
+            if place is None or is_over.is_set():
+                return
+            try:
+                came.put((place, attempt(place)))
+            except BaseException as error:  # told where it is taken
+                came.put((place, error))
+
+    workers = min(at_once, count)
+    for _ in range(workers):
+        threading.Thread(target=work, name="labelling", daemon=True).start()
+        room.release()
+    try:
+        for _ in range(count):
+            place, found = came.get()
+            if isinstance(found, BaseException) and not isinstance(found, NoAnswer):
+                raise found
+            yield place, found
+            room.release()
+    finally:
+        is_over.set()
+        room.release(workers)
 
 
 def name_of(llm: LanguageModel | None) -> str:

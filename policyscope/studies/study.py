@@ -540,6 +540,7 @@ class Study(Store):
         features: Sequence[int] | None = None,
         recording: str | None = None,
         again: bool = False,
+        at_once: int = 1,
         timeout: float = SECONDS,
         seed: int = 0,
     ) -> Labelling:
@@ -587,6 +588,7 @@ class Study(Store):
                 about=self.introduction(fitted),
                 actions=self.action_names(),
                 keep=keep,
+                at_once=at_once,
                 seed=seed,
             )
         before = [Attempt(index, "there already", one.as_label()) for index, one in there.items()]

@@ -1,7 +1,12 @@
 """`label`: by rules and by a language model, whatever that answers, and again after it failed."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from policyscope.studies.labels import GivenLabel, Labels
 from policyscope.studies.study import Study
 from policyscope.testing.chat_server import (
     HANG_UP,
+    NEVER,
     ChatServer,
     Planted,
     Reply,
@@ -24,6 +30,8 @@ from policyscope.testing.chat_server import (
 
 NAME = "layer2/k4"
 KEY = "sk-planted-key"
+SECONDS = 60.0
+"""After which a test gives up waiting."""
 RIGHT = {"label": "pole leans right", "condition": [{"metric": "pole_angle", "above": 0.0}]}
 
 
@@ -235,6 +243,7 @@ def test_an_interruption_keeps_what_is_there(ask, place, alive, server, monkeypa
         (("--llm", "http://localhost:1/v1"), 2, "expected 2 arguments"),
         (("--llm", "http://localhost:1/v1", "m", "--timeout", "0"), 1, "timeout is 0"),
         (("--llm", "http://localhost:1/v1", "m", "--feature", "9"), 1, "No feature 9"),
+        (("--llm", "http://localhost:1/v1", "m", "--at-once", "0"), 1, "at_once is 0"),
     ],
 )
 def test_what_cannot_be_asked_is_said_before_anything_is_sent(
@@ -275,3 +284,61 @@ def test_from_python(place: Path, alive: list[int], server: ChatServer) -> None:
     assert "pole leans right" in str(found)
     with pytest.raises(InvalidInput, match="a URL and a name"):
         Study.open(place).label(NAME, llm=(server.url,))
+
+
+def test_several_are_asked_about_at_once(ask, place, alive, server) -> None:
+    together = threading.Barrier(2)
+
+    def answer(document: dict[str, Any]) -> Reply:
+        # Each waits for another: one after the other they would never be answered.
+        together.wait(SECONDS)
+        return reply(RIGHT)
+
+    server.answers = [answer]
+    found = ask("--feature", *alive[:2], "--at-once", 2, "--json").document
+    assert [one["index"] for one in found["labels"]] == alive[:2]
+    assert server.most_at_once == 2
+    assert all(Labels(place).of(NAME, index) for index in alive[:2])
+
+
+def test_of_several_at_once_the_rest_is_not_asked_about_where_all_fail(ask, alive, server) -> None:
+    server.answers = [status(401)]
+    ran = ask("--at-once", 2, "--json")
+    assert ran.code == 1
+    failures = json.loads(ran.out)["failures"]
+    assert [one["index"] for one in failures] == alive
+    assert [one["state"] for one in failures].count("failed") == 3
+    assert len(server.requests) <= len(alive)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_model_thinks(place: Path, alive: list[int], server: ChatServer) -> None:
+    is_thinking = threading.Event()
+
+    def think(document: dict[str, Any]) -> Reply:
+        if len(server.requests) < 3:
+            return reply(RIGHT)
+        is_thinking.set()
+        return NEVER
+
+    server.answers = [think]
+    words = ("label", str(place), NAME, "--llm", server.url, "planted")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "policyscope.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_PROGRESS": "1"},
+    )
+    try:
+        assert is_thinking.wait(120)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert err.strip().endswith("The same command goes on with what is missing.")
+    assert "Traceback" not in err
+    labelled = [index for index in alive if Labels(place).of(NAME, index)]
+    assert labelled == alive[:2]

@@ -151,7 +151,9 @@ class LanguageModel:
             )
         if isinstance(error, ssl.SSLCertVerificationError):
             return NoAnswer(
-                f"{self.server} has no valid certificate: {error.verify_message}.", lasts=True
+                f"{self.server} has no valid certificate: {error.verify_message}. One of its own "
+                "is named by SSL_CERT_FILE.",
+                lasts=True,
             )
         if isinstance(error, Unreachable):
             return NoAnswer(

@@ -8,6 +8,7 @@ adds one says how many they have seen, so that two who write at once both learn 
 lost.
 """
 
+import errno
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from policyscope.dictionaries.file import HEADER, read_header
-from policyscope.errors import InUse, InvalidInput, PolicyscopeError
+from policyscope.errors import DiskFull, InUse, InvalidInput, PolicyscopeError
 from policyscope.features.detection import BY_CHANCE
 from policyscope.features.label import UNCLEAR, Label
 
@@ -212,19 +213,32 @@ class Labels:
         when = label.when or datetime.now(UTC).isoformat("T", "seconds")
         stamped = replace(label, when=when, key=uuid4().hex)
         line = json.dumps(asdict(stamped), ensure_ascii=False, allow_nan=False) + "\n"
-        # One write at the end of the file: what two writers add at once comes one after the other.
-        end = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(end, line.encode())
-            os.fsync(end)
-        finally:
-            os.close(end)
+        self._append(line.encode())
         seen = self.of(label.dictionary, label.index).index(stamped)
         if revision is not None and revision != seen:
             raise Outdated(
                 f"{label.dictionary}#{label.index} had {seen} labels before yours, and you had "
                 f"seen {revision}. Yours was added as the newest; look at all of them."
             )
+
+    def _append(self, line: bytes) -> None:
+        """Adds a line; DiskFull where there is no room for all of it."""
+        # One write at the end of the file: what two writers add at once comes one after the other.
+        end = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            if os.lseek(end, 0, os.SEEK_END):
+                os.lseek(end, -1, os.SEEK_END)
+                # A line that was cut short must not take this one with it.
+                line = line if os.read(end, 1) == b"\n" else b"\n" + line
+            if os.write(end, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(end)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"No room for a label in {self.path}. Those before stay.") from error
+            raise
+        finally:
+            os.close(end)
 
 
 def worth(label: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from policyscope.errors import InvalidInput
+from policyscope.errors import DiskFull, InvalidInput
 from policyscope.features.detection import BY_CHANCE
 from policyscope.features.label import UNCLEAR, Label
 from policyscope.studies.labels import GivenLabel, Labels, Outdated, parse
@@ -131,6 +131,25 @@ def test_a_line_that_is_none_harms_no_other(labels: Labels, study: Path) -> None
         file.write(b'nonsense\n{"text": 1}\n\xff\xfe\n[]\n{"dictionary": "cut sho')
     assert [one.text for one in Labels(study).of(NAME, 1)] == ["one"]
     assert parse(b"[]\n") is None
+
+
+def test_a_line_that_was_cut_short_takes_no_other_with_it(labels: Labels, study: Path) -> None:
+    labels.add(by_person("one"))
+    with (study / "labels.jsonl").open("ab") as file:
+        file.write(b'{"dictionary": "cut sho')
+    labels.add(by_person("two"))
+    assert [one.text for one in labels.of(NAME, 1)] == ["one", "two"]
+    assert [one.text for one in Labels(study).of(NAME, 1)] == ["one", "two"]
+
+
+def test_a_full_disk_is_said(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels.add(by_person("one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda end, line: 5)
+        with pytest.raises(DiskFull, match="Those before stay"):
+            labels.add(by_person("two"))
+    labels.add(by_person("three"))
+    assert [one.text for one in labels.of(NAME, 1)] == ["one", "three"]
 
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 201, "two\nlines"])

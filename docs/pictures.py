@@ -58,14 +58,14 @@ def places(study: Study) -> dict[str, str]:
         name for name in study.dictionaries() if study.result("features", name, "features.json")
     ]
     swept = [name for name in names if study.result("experiments", name, "sweep.json")]
-    name = next((one for one in swept if one.endswith("k8")), (swept or names)[0])
+    name = next((one for one in reversed(swept) if one.endswith("k8")), (swept or names)[-1])
     wide = max(names, key=lambda one: len(study.dictionary(one)))
-    feature = strongest(study, name)
+    feature, second = strongest(study, name)[:2]
     nudged = next(
         (n for n in ("all", *names) if study.result("experiments", n, "nudge.json")), None
     )
     recording = study.recording().name
-    pins = f"pins={name}%23{feature}|{name}%23{(feature + 1) % len(study.dictionary(name))}"
+    pins = f"pins={name}%23{feature}|{name}%23{second}"
     found = {
         "overview": "",
         "features": f"features/{wide}",
@@ -83,21 +83,21 @@ def places(study: Study) -> dict[str, str]:
     return found if nudged is None else {**found, "nudge": f"x/{nudged}/nudge"}
 
 
-def strongest(study: Study, name: str) -> int:
-    """The feature of a dictionary that goes with a metric most."""
+def strongest(study: Study, name: str) -> list[int]:
+    """The living features of a dictionary, those that go with a metric most first."""
     found = study.result("features", name, "features.json") or {}
     alive = [card for card in found["features"] if not card["dead"]]
 
     def most(card: dict[str, Any]) -> float:
         return max((abs(one["r"] or 0.0) for one in card["correlations"].values()), default=0.0)
 
-    return max(alive, key=most)["index"]
+    return [card["index"] for card in sorted(alive, key=most, reverse=True)]
 
 
 def metric_of(study: Study, name: str) -> str:
     """A metric and the feature that goes with it most, as the correlations page is asked for it."""
     found = study.result("features", name, "features.json") or {}
-    feature = strongest(study, name)
+    feature = strongest(study, name)[0]
     card = found["features"][feature]
     metric = max(card["correlations"], key=lambda one: abs(card["correlations"][one]["r"] or 0.0))
     return f"{metric}&feature={feature}"

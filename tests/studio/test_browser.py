@@ -4,6 +4,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,9 @@ def shown_study(described_study: Path, tmp_path_factory: pytest.TempPathFactory)
             "--width",
             "2",
         ),
+        ("features", "layer2/k2"),
         ("score", NAME, "--episodes", "4"),
+        ("nudge", NAME, "--feature", "0", "--alpha", "1", "--episodes", "4", "--confirm", "4"),
         ("sweep", NAME, "--feature", "0", "1", "--alpha", "-1", "1", "--episodes", "4"),
         ("frames", "--episode", "0"),
     ):
@@ -110,20 +113,27 @@ def shown_study(described_study: Path, tmp_path_factory: pytest.TempPathFactory)
     return Study.open(directory)
 
 
-@pytest.fixture(scope="module")
-def base(shown_study: Study) -> Iterator[str]:
-    """The address of a studio that runs for these tests."""
-    listening = listen("127.0.0.1", 0)
+@contextmanager
+def served(study: Study, port: int = 0) -> Iterator[int]:
+    """A studio that runs meanwhile; its port."""
+    listening = listen("127.0.0.1", port)
     is_ready = threading.Event()
-    server = Server(create_app(shown_study, TOKEN), is_ready.set)
+    server = Server(create_app(study, TOKEN), is_ready.set)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         assert is_ready.wait(SECONDS)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield listening.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(SECONDS)
+
+
+@pytest.fixture(scope="module")
+def base(shown_study: Study) -> Iterator[str]:
+    """The address of a studio that runs for these tests."""
+    with served(shown_study) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -162,6 +172,8 @@ def _patient() -> None:
 def test_from_the_overview_to_a_feature_and_its_label(seen: Seen) -> None:
     page = seen.go("")
     expect(page.locator("#network")).to_contain_text("fc2:in")
+    expect(page.locator("#agent-and-environment")).to_contain_text("CartPole-v1")
+    expect(page.locator("#experiments")).to_contain_text(f"{NAME}/sweep")
     page.locator("#dictionaries").get_by_role("link", name=NAME, exact=True).click()
     expect(page.locator("h1")).to_contain_text("Features")
     page.get_by_role("link", name="#1").first.click()
@@ -182,38 +194,175 @@ def test_features_are_found_and_pinned_by_keyboard(seen: Seen) -> None:
     expect(page.locator(".gallery figure").first).to_be_visible()
 
 
+def test_labels_are_judged_by_keyboard_and_found_by_facet(light: Seen) -> None:
+    page = light.go(f"features/{NAME}")
+    row = page.locator("table.features tbody tr").nth(1)
+    expect(row).to_be_visible()
+    page.keyboard.press("j")
+    expect(row).to_have_class(re.compile(r"\bat\b"))
+    page.keyboard.press("3")
+    expect(row).to_contain_text("refuted")
+    page.get_by_label("any status").select_option("refuted")
+    expect(page.locator(".facets")).to_contain_text("1 of 4")
+    page.get_by_role("button", name="show all").click()
+    expect(page.locator(".facets")).to_contain_text("4 of 4")
+
+
+def test_any_name_of_a_feature_shows_its_card(seen: Seen) -> None:
+    page = seen.go(f"features/{NAME}")
+    page.locator("table.features .feature a").first.focus()
+    card = page.get_by_role("tooltip")
+    expect(card).to_contain_text(f"{NAME}#0")
+    expect(card.locator("svg").last).to_be_visible()
+    box = card.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= page.viewport_size["width"]
+    page.keyboard.press("Escape")
+    expect(card).to_have_count(0)
+
+
 def test_an_episode_is_scrubbed_and_a_window_asked_about(seen: Seen) -> None:
     page = seen.go("episodes/main")
     page.locator("main table a").first.click()
     expect(page.locator("canvas.lanes")).to_be_visible()
+    step = page.get_by_label("Step", exact=True)
+    expect(step).to_have_value("0")
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("heading", name="Step 1", exact=True)).to_be_visible()
-    page = seen.go("ep/main/0?w=2-6")
-    expect(page.get_by_text("What sets steps 2 to 6 apart")).to_be_visible()
+    page.keyboard.press("[")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(step).to_have_value("5")
+    page.keyboard.press("]")
+    expect(page.get_by_text("What sets steps 1 to 5 apart")).to_be_visible()
     expect(page.locator("#lanes table tr").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("What sets steps 1 to 5 apart")).to_have_count(0)
+
+
+def test_a_window_is_brushed_with_the_mouse(light: Seen) -> None:
+    page = light.go("ep/main/0")
+    lanes = page.locator("canvas.lanes")
+    box = lanes.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 20, steps=4)
+    page.mouse.up()
+    expect(page.get_by_text("What sets steps")).to_be_visible()
+    assert re.search(r"[?&]w=\d+-\d+", page.url)
 
 
 def test_a_sweep_is_read_and_an_evaluation_started(seen: Seen) -> None:
     page = seen.go("experiments")
     page.get_by_role("link", name=f"{NAME}/sweep").click()
-    expect(page.locator("#all-settings tbody tr")).to_have_count(4)
+    expect(page.locator("#all-settings tbody tr")).to_have_count(5)
     page = seen.go("experiments")
-    page.get_by_label("what").select_option("evaluate")
-    page.get_by_label("episodes").fill("2")
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#under-way .job").last).to_contain_text(re.compile("done|failed"))
-    expect(page.locator("#under-way .job").last).to_contain_text("done")
+    page.locator("#start-one").get_by_label("what").select_option("evaluate")
+    page.locator("#start-one").get_by_label("episodes").fill("2")
+    jobs = page.locator("#under-way .job")
+    expect(page.locator("#under-way")).not_to_contain_text("Loading")
+    before = jobs.count()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(jobs).to_have_count(before + 1)
+    expect(jobs.first).to_have_attribute("data-state", "done")
+    jobs.first.get_by_role("link", name="look").click()
+    expect(page.locator("#result")).to_contain_text("return")
 
 
-def test_correlations_and_comparison(seen: Seen) -> None:
+def test_a_job_is_cancelled_and_a_wrong_one_refused(light: Seen) -> None:
+    page = light.go("experiments")
+    start = page.locator("#start-one")
+    start.get_by_label("strengths").fill("1 much")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(start.get_by_role("alert")).to_contain_text("“much” is no number")
+    start.get_by_label("what").select_option("evaluate")
+    start.get_by_label("episodes").fill("100000")
+    page.get_by_role("button", name="Start", exact=True).click()
+    job = page.locator("#under-way .job").first
+    job.get_by_role("button", name="Cancel").click()
+    expect(job).to_have_attribute("data-state", "cancelled")
+
+
+def test_a_nudge_shows_its_search_and_its_confirmation(seen: Seen) -> None:
+    page = seen.go(f"x/{NAME}/nudge")
+    expect(page.locator("#searched svg")).to_be_visible()
+    expect(page.locator("#confirmed-on-fresh-seeds")).to_contain_text("seeds that the search")
+
+
+def test_correlations_lead_to_the_moments_behind_them(seen: Seen) -> None:
     page = seen.go(f"corr/{NAME}")
     heat = page.locator(".heat canvas")
     expect(heat).to_be_visible()
     heat.focus()
     page.keyboard.press("ArrowDown")
-    expect(page.locator("h1")).to_contain_text("Correlations")
+    expect(page.locator("#evidence circle").first).to_be_attached()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#evidence .strip figure").first).to_be_visible()
+    assert "metric=" in page.url
+
+
+def test_dictionaries_are_compared_feature_by_feature(seen: Seen) -> None:
     page = seen.go(f"compare?d={NAME},layer2/k2")
     expect(page.locator("#scores")).to_contain_text("layer2/k2")
+    matches = page.locator("#features-found-again tbody tr")
+    expect(matches.first).to_be_visible()
+    expect(matches.first.locator("td").nth(2)).to_have_text(re.compile(r"^[+−]?\d"))
+    expect(matches.first.locator("td").nth(3)).to_have_text(re.compile(r"^[+−]?\d"))
+
+
+def test_a_panel_is_linked_and_its_numbers_taken(light: Seen) -> None:
+    page = light.go(f"f/{NAME}/0?panel=label")
+    expect(page.locator("#label")).to_have_class(re.compile("meant"))
+    panel = page.locator("#when-it-fires")
+    with page.expect_download() as coming:
+        panel.get_by_role("button", name="CSV").click()
+    assert Path(coming.value.path()).read_text("utf-8").startswith("from,to,steps\n")
+    with page.expect_download() as coming:
+        panel.get_by_role("button", name="SVG").click()
+    assert "<svg" in Path(coming.value.path()).read_text("utf-8")
+    page = light.go("ep/main/0")
+    with page.expect_download() as coming:
+        page.locator("#lanes").get_by_role("button", name="SVG").click()
+    assert "return so far" in Path(coming.value.path()).read_text("utf-8")
+
+
+def test_pages_and_features_are_found_by_what_one_types(light: Seen) -> None:
+    page = light.go("")
+    expect(page.locator("#network")).to_be_visible()
+    page.keyboard.press("Control+k")
+    box = page.get_by_role("dialog").get_by_role("textbox")
+    box.fill(f"{NAME}#3")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("#3")
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    expect(page.locator("h1")).to_contain_text("Correlations")
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 420])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        f"features/{NAME}",
+        f"features/{NAME}?view=gallery",
+        f"f/{NAME}/0",
+        "episodes/main",
+        "ep/main/0?w=2-6",
+        "experiments",
+        f"x/{NAME}/sweep",
+        f"x/{NAME}/nudge",
+        f"corr/{NAME}",
+        f"compare?d={NAME},layer2/k2",
+        "report",
+    ],
+)
+def test_no_page_is_wider_than_the_window(light: Seen, place: str, width: int) -> None:
+    light.page.set_viewport_size({"width": width, "height": 900})
+    page = light.go(place)
+    expect(page.locator("main .panel").first).to_be_visible()
+    expect(page.get_by_text("Loading …")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_report_is_written_and_opens_from_disk(light: Seen, shown_study: Study) -> None:
@@ -318,19 +467,19 @@ def test_what_was_played_is_kept(light: Seen) -> None:
     expect(page.locator("#result")).to_contain_text("seed")
 
 
-def test_a_page_says_that_its_server_is_gone(browser: Any, shown_study: Study) -> None:
-    listening = listen("127.0.0.1", 0)
-    is_ready = threading.Event()
-    server = Server(create_app(shown_study, TOKEN), is_ready.set)
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    assert is_ready.wait(SECONDS)
+@pytest.mark.parametrize("place", [f"features/{NAME}", f"live/{NAME}"])
+def test_a_page_says_that_its_server_is_gone_and_joins_again(
+    browser: Any, shown_study: Study, place: str
+) -> None:
     context = browser.new_context()
-    found = Seen(context.new_page(), f"http://127.0.0.1:{listening.getsockname()[1]}")
-    page = found.go(f"live/{NAME}")
-    expect(page.locator(".live")).to_have_attribute("data-step", re.compile(r"^\d+$"))
-    server.should_exit = True
-    thread.join(SECONDS)
+    with served(shown_study) as port:
+        found = Seen(context.new_page(), f"http://127.0.0.1:{port}")
+        page = found.go(place)
+        expect(page.locator("main .panel").first).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("server is gone")
-    context.close()
+    with served(shown_study, port):
+        expect(page.get_by_role("alert")).to_have_count(0)
+        page.get_by_role("link", name="Overview").click()
+        expect(page.locator("#network")).to_contain_text("fc2:in")
+        context.close()
     assert found.foreign == []

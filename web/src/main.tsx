@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { DictionaryRow, Overview as Study } from "./documents";
 import { Compare } from "./pages/Compare";
@@ -89,7 +89,8 @@ function Shell({ data }: { data: Provider }): JSX.Element {
   const shown = data.kind === "server" ? PAGES : PAGES.filter(([page]) => page !== "live" && page !== "report");
   const inside: Record<string, string> = { f: "features", ep: "episodes", x: "experiments" };
   const current = inside[place.page] ?? place.page;
-  useEffect(() => {
+  // At once, so that the next key finds what this one has changed.
+  useLayoutEffect(() => {
     let isLeading = false;
     const pressed = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;

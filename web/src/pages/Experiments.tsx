@@ -170,7 +170,7 @@ function Running(): JSX.Element {
         {({ jobs }, again) => (
           <>
             {jobs.length === 0 && <p class="quiet">Nothing was started here yet.</p>}
-            {jobs.toReversed().map((job) => (
+            {jobs.map((job) => (
               <div class="job" key={job.id} data-state={job.state}>
                 <p>
                   <b>{job.verb}</b> {String(job.arguments["dictionary"] ?? "")} <span class={`state ${job.state}`}>{STATES[job.state]}</span>{" "}

@@ -1,7 +1,7 @@
 /** All features of a dictionary: a table or a gallery, sorted, filtered, and gone through by keys. */
 
 import type { JSX } from "preact";
-import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { Actions, FeaturePage, FeatureRow, FeatureTable, Overview, Status, Verdict } from "../documents";
 import { number, percent, plural, signed, spoken } from "../format";
@@ -60,7 +60,8 @@ function Listing({ table, again }: { table: FeatureTable; again: () => void }): 
     again();
   };
   useEffect(() => setAt((now) => Math.min(now, Math.max(0, rows.length - 1))), [rows]);
-  useEffect(() => {
+  // At once, so that the next key finds what this one has changed.
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;
       if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;

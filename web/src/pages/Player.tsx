@@ -1,7 +1,7 @@
 /** One episode: its frames, lanes over time, a step to scrub and a window to ask what sets it apart. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 
 import type { EpisodePage, EpisodeTable, Overview, Window } from "../documents";
 import { number, plural, signed, spoken } from "../format";
@@ -47,7 +47,8 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
     }, 40);
     return () => window.clearInterval(timer);
   }, [isPlaying, direction, episode]);
-  useEffect(() => {
+  // At once, so that the next key finds what this one has changed.
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
       if (/^(INPUT|SELECT|TEXTAREA)$/.test((event.target as HTMLElement).tagName) || event.ctrlKey || event.metaKey) return;
       const far = event.shiftKey ? 10 : 1;

@@ -14,6 +14,8 @@ from policyscope.dictionaries.dictionary import Dictionary
 from policyscope.dictionaries.products import fast_products
 
 PLAIN = Coordinates()
+MEASURED_ROWS = 4096
+"""Steps whose codes are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +64,17 @@ def measure(
 
     `unexplained` is NaN where y does not vary, for then there is nothing to explain.
     """
-    codes, reconstruction = dictionary.decompose(x)
-    error = coordinates.straight(reconstruction - y).double().square().sum()
-    y = coordinates.straight(y)
-    active = codes != 0
+    error, active, fired = 0.0, 0, torch.zeros(len(dictionary), dtype=torch.bool, device=x.device)
+    for rows, targets in zip(x.split(MEASURED_ROWS), y.split(MEASURED_ROWS), strict=True):
+        codes, reconstruction = dictionary.decompose(rows)
+        error += float(coordinates.straight(reconstruction - targets).double().square().sum())
+        is_active = codes != 0
+        active += int(is_active.sum())
+        fired |= is_active.any(0)
     return {
-        "unexplained": float(error / variation(y)),
-        "l0": float(active.sum(-1).double().mean()),
-        "dead": float((~active.any(0)).double().mean()),
+        "unexplained": error / variation(coordinates.straight(y)),
+        "l0": active / len(x),
+        "dead": float((~fired).double().mean()),
     }
 
 

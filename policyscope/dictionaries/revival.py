@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from policyscope.dictionaries.codes import Codes
 
+ROUND = 64
+"""Columns that are read for dead features come in multiples of this."""
+
 
 def auxiliary_loss(
     codes: Codes,
@@ -26,10 +29,14 @@ def auxiliary_loss(
     most = max(1, decoder.shape[1] // 2)
     if dead is None or not dead.any():
         return y.new_zeros(())
-    # Only the columns of the dead: the cost is in proportion to how many there are.
-    found = torch.nonzero(dead)[:, 0]
-    count = min(most, len(found))
-    guesses = codes.readings(found).relu()
+    # Only the columns of the dead: the cost is in proportion to how many there are. A few of the
+    # living, who guess nothing, make the number round: the libraries below keep what they prepared
+    # for every shape of a product, and a shape per step would fill the memory.
+    living = ~dead
+    dead_count = len(dead) - int(living.sum())
+    found = torch.argsort(living, stable=True)[: -(-dead_count // ROUND) * ROUND]
+    count = min(most, dead_count)
+    guesses = codes.readings(found).relu().masked_fill(living[found], 0)
     if count < len(found):
         values, places = guesses.topk(count, dim=-1, sorted=False)
         guesses = torch.zeros_like(guesses).scatter(-1, places, values)

@@ -160,18 +160,20 @@ class _Source:
         self.specs = specs
         self.positions = positions
         self.ends = np.cumsum([shard.samples for shard in recording.shards])
+        self._room: Arrays = ()
         self.sample_bytes = sum(
             spec.sample_bytes // (positions if places_of(spec) else 1) for spec in specs
         )
 
     def gather(self, samples: Int[np.ndarray, " sample"]) -> Arrays:
-        """The columns at `samples`, in that order; quick where neighbours come together."""
+        """The columns at `samples`, in that order; quick where neighbours come together.
+
+        In room that the next call writes over: pools come and go too fast for the allocator.
+        """
         step, position = np.divmod(samples, self.positions)
         shard = np.searchsorted(self.ends, step, side="right")
         cuts = np.flatnonzero(np.diff(shard)) + 1
-        arrays = tuple(
-            np.empty((len(samples), *self._shape(spec)), spec.dtype) for spec in self.specs
-        )
+        arrays = self._arrays(len(samples))
         for begin, end in zip([0, *cuts], [*cuts, len(samples)], strict=True):
             number = int(shard[begin])
             offset = self.ends[number] - self.recording.shards[number].samples
@@ -179,7 +181,16 @@ class _Source:
             for spec, array in zip(self.specs, arrays, strict=True):
                 column = self.recording.read(spec.name, shard=number)
                 array[begin:end] = _take(column, spec, chosen, places)
+            # What was read is copied; of a recording larger than memory little may stay.
+            self.recording.release(number)
         return arrays
+
+    def _arrays(self, count: int) -> Arrays:
+        if not self._room or len(self._room[0]) < count:
+            self._room = tuple(
+                np.empty((count, *self._shape(spec)), spec.dtype) for spec in self.specs
+            )
+        return tuple(array[:count] for array in self._room)
 
     def _shape(self, spec: ColumnSpec) -> tuple[int, ...]:
         return spec.shape[:1] if is_map(spec) else spec.shape[len(places_of(spec)) :]

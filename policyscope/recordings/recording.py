@@ -139,6 +139,10 @@ class Recording:
         parts = [each.column(column, self._mapped) for each in self.shards]
         return np.concatenate([np.empty((0, *spec.shape), spec.dtype), *parts])
 
+    def release(self, shard: int) -> None:
+        """Lets go of the memory that reading a shard took; views of it read it again."""
+        self._shard(shard).release(self._mapped)
+
     def _shard(self, number: int) -> Shard:
         if not 0 <= number < len(self.shards):
             raise UnknownName(

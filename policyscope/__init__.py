@@ -54,6 +54,7 @@ PUBLIC = {
     "save_agent": "policyscope.agents.agent_file",
     "scale": "policyscope.interventions.scale",
     "score": "policyscope.scores.score",
+    "show": "policyscope.studio.notebook",
     "splice": "policyscope.interventions.splice",
     "steer": "policyscope.interventions.steer",
     "sweep": "policyscope.experiments.sweep",

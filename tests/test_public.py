@@ -51,6 +51,7 @@ NAMES = [
     "save_agent",
     "scale",
     "score",
+    "show",
     "splice",
     "steer",
     "sweep",

@@ -8,6 +8,7 @@ import base64
 import queue
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from policyscope.errors import MissingExtra
 from policyscope.studies.labels import Labels
 from policyscope.studies.study import Study
 from policyscope.studies.views.views import Views
@@ -100,6 +102,15 @@ def test_asked_from_within_it_answers_as_over_http(client) -> None:
         over_http = client.get(f"/api/{path}")
         within = ask(app, "GET", path)
         assert (within.status, within.document) == (over_http.status, over_http.document)
+
+
+def test_without_the_extra_it_says_what_to_install(
+    own_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "policyscope.studio.widget")
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.raises(MissingExtra, match=r"policyscope\[notebook\]"):
+        show(own_study)
 
 
 # --- in a browser --------------------------------------------------------------------------------

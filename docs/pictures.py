@@ -73,7 +73,7 @@ def places(study: Study) -> dict[str, str]:
         "feature": f"f/{name}/{feature}",
         "episodes": f"episodes/{recording}",
         "player": f"ep/{recording}/0?{pins}&t=70&w=40-80&d={name}",
-        "live": f"live/{name}?edits={feature}:steer:1.2&{pins}",
+        "live": f"live/{name}?edits={feature}:steer:0.35&{pins}",
         "experiments": "experiments",
         "sweep": f"x/{name}/sweep",
         "correlations": f"corr/{wide}?metric={metric_of(study, wide)}",
@@ -84,12 +84,16 @@ def places(study: Study) -> dict[str, str]:
 
 
 def strongest(study: Study, name: str) -> list[int]:
-    """The living features of a dictionary, those that go with a metric most first."""
+    """The living features of a dictionary: those whose effect was confirmed first, then by r."""
     found = study.result("features", name, "features.json") or {}
     alive = [card for card in found["features"] if not card["dead"]]
 
-    def most(card: dict[str, Any]) -> float:
-        return max((abs(one["r"] or 0.0) for one in card["correlations"].values()), default=0.0)
+    swept = study.result("experiments", name, "sweep.json") or {"conditions": []}
+    sure = {one["feature"] for one in swept["conditions"] if one["confirmed"]}
+
+    def most(card: dict[str, Any]) -> tuple[bool, float]:
+        r = max((abs(one["r"] or 0.0) for one in card["correlations"].values()), default=0.0)
+        return card["index"] in sure, r
 
     return [card["index"] for card in sorted(alive, key=most, reverse=True)]
 

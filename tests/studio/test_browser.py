@@ -291,7 +291,7 @@ def test_a_nudge_shows_its_search_and_its_confirmation(seen: Seen) -> None:
 
 def test_correlations_lead_to_the_moments_behind_them(seen: Seen) -> None:
     page = seen.go(f"corr/{NAME}")
-    heat = page.locator(".heat canvas")
+    heat = page.locator(".heat canvas.cells")
     expect(heat).to_be_visible()
     heat.focus()
     page.keyboard.press("ArrowDown")

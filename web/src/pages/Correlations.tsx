@@ -46,7 +46,11 @@ function Map({ found }: { found: Document }): JSX.Element {
           title="Map"
           note="Blue: they rise together. Red: one rises as the other falls. Faint with a dot: the 95 % interval holds zero. Alike rows and columns are neighbours. Click a cell, or go there with the arrow keys, to see the evidence below; Enter opens the feature."
           take={{
-            svg: () => asSvg(...extent(found), (pen) => draw(pen, found, [chosen, metric], true)),
+            svg: () =>
+              asSvg(...extent(found), (pen) => {
+                drawHead(pen, found);
+                drawCells(pen, found, [chosen, metric], CELL.top, true);
+              }),
             python: `study.correlate("${found.dictionary}").strongest("${column ?? found.metrics[0] ?? ""}")`,
             csv: () => [["feature", "label", ...found.metrics], ...found.features.map((one, i) => [one.index, one.label, ...(found.r[i] ?? [])])],
           }}
@@ -106,15 +110,12 @@ function extent(found: Document): [number, number] {
   return [names() + found.metrics.length * CELL.width + 84, CELL.top + found.features.length * CELL.height + 6];
 }
 
-/** Draws the map; the names of features only where nothing else shows them. */
-function draw(pen: Pen, found: Document, chosen: [number, number], hasNames: boolean): void {
-  const { width, height, top } = CELL;
+/** Draws the names of the metrics above their columns. */
+function drawHead(pen: Pen, found: Document): void {
+  const { width, top } = CELL;
   const left = names();
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink");
-  const [up, down] = [style.getPropertyValue("--toward"), style.getPropertyValue("--away")];
   pen.font = "11px system-ui, sans-serif";
-  pen.fillStyle = ink;
+  pen.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--ink");
   found.metrics.forEach((name, index) => {
     pen.save();
     pen.translate(left + index * width + width / 2, top - 6);
@@ -122,6 +123,16 @@ function draw(pen: Pen, found: Document, chosen: [number, number], hasNames: boo
     pen.fillText(cut(spoken(name), 24), 0, 0);
     pen.restore();
   });
+}
+
+/** Draws the cells from `top` on; the names of features only where nothing else shows them. */
+function drawCells(pen: Pen, found: Document, chosen: [number, number], top: number, hasNames: boolean): void {
+  const { width, height } = CELL;
+  const left = names();
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink");
+  const [up, down] = [style.getPropertyValue("--toward"), style.getPropertyValue("--away")];
+  pen.font = "11px system-ui, sans-serif";
   found.features.forEach((one, i) => {
     if (hasNames) {
       pen.globalAlpha = 1;
@@ -161,24 +172,29 @@ function cut(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
+/** A canvas of a size, drawn on as sharply as the screen allows. */
+function prepare(canvas: HTMLCanvasElement | null, wide: number, tall: number, draw: (pen: Pen) => void): void {
+  const pen = canvas?.getContext("2d");
+  if (!canvas || !pen) return;
+  const ratio = Math.min(window.devicePixelRatio || 1, 16000 / Math.max(tall, 1));
+  [canvas.width, canvas.height] = [wide * ratio, tall * ratio];
+  pen.scale(ratio, ratio);
+  draw(pen);
+}
+
 function Heat({ found, chosen }: { found: Document; chosen: [number, number] }): JSX.Element {
-  const canvas = useRef<HTMLCanvasElement>(null);
+  const [head, canvas] = [useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null)];
   const { width, height, top } = CELL;
   const left = names();
   const [wide, tall] = extent(found);
   const colours = useColours();
   useEffect(() => {
-    const target = canvas.current;
-    const pen = target?.getContext("2d");
-    if (!target || !pen) return;
-    const ratio = Math.min(window.devicePixelRatio || 1, 16000 / Math.max(tall, 1));
-    [target.width, target.height] = [wide * ratio, tall * ratio];
-    pen.scale(ratio, ratio);
-    draw(pen, found, chosen, false);
+    prepare(head.current, wide, top, (pen) => drawHead(pen, found));
+    prepare(canvas.current, wide, tall - top, (pen) => drawCells(pen, found, chosen, 0, false));
     // A link may choose a cell far below.
-    const box = target.closest(".heat");
-    const y = top + chosen[0] * height;
-    if (box && chosen[0] >= 0 && (y < box.scrollTop || y + height > box.scrollTop + box.clientHeight)) box.scrollTop = y - box.clientHeight / 2;
+    const box = canvas.current?.closest(".heat");
+    const y = chosen[0] * height;
+    if (box && chosen[0] >= 0 && (y < box.scrollTop || y + height + top > box.scrollTop + box.clientHeight)) box.scrollTop = y - box.clientHeight / 2;
   }, [found, chosen[0], chosen[1], colours]);
   const pick = (i: number, j: number): void => {
     const [one, name] = [found.features[i], found.metrics[j]];
@@ -186,11 +202,12 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
   };
   const cellAt = (event: MouseEvent): [number, number] => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
-    return [Math.floor((event.clientY - box.top - top) / height), Math.floor((event.clientX - box.left - left) / width)];
+    return [Math.floor((event.clientY - box.top) / height), Math.floor((event.clientX - box.left - left) / width)];
   };
   return (
     <div class="scroll heat">
       <div style={{ width: `${wide}px`, height: `${tall}px` }}>
+        <canvas ref={head} class="head" aria-hidden style={{ width: `${wide}px`, height: `${top}px` }} />
         {found.features.map((one, i) => (
           <span key={one.index} class="row" style={{ top: `${top + i * height}px`, width: `${left - 6}px`, height: `${height}px` }}>
             <FeatureName dictionary={found.dictionary} index={one.index} label={one.label} />
@@ -198,7 +215,8 @@ function Heat({ found, chosen }: { found: Document; chosen: [number, number] }):
         ))}
         <canvas
           ref={canvas}
-          style={{ width: `${wide}px`, height: `${tall}px` }}
+          class="cells"
+          style={{ width: `${wide}px`, height: `${tall - top}px` }}
           tabIndex={0}
           role="application"
           aria-label={`Correlations of ${found.features.length} features with ${found.metrics.length} metrics. Arrow keys choose a cell.`}

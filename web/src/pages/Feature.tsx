@@ -159,7 +159,7 @@ function Real({ feature }: { feature: FeaturePage }): JSX.Element {
       }}
     >
       <p>
-        <Finding verdict={feature.verdict} /> <span class="quiet">{MEANING[feature.verdict]}</span>
+        <Finding verdict={feature.verdict} /> <span class="quiet">{MEANING[feature.verdict] && `· ${MEANING[feature.verdict]}`}</span>
       </p>
       {feature.dose.length ? (
         <Dose points={feature.dose} episodes={feature.dose_episodes} />

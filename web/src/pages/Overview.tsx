@@ -52,7 +52,8 @@ function seen(space: string): string {
 
 function Network({ study }: { study: Document }): JSX.Element {
   return (
-    <Panel title="Network" take={{ python: `study = ps.Study.open("${study.name}")\nprint(study.inspect())` }} note="● recorded · ○ suggested. A site can be read and edited; add :in or :out to its path.">
+    <Panel title="Network" take={{ python: `study = ps.Study.open("${study.name}")\nprint(study.inspect())` }} note="● recorded · ○ suggested. A site is what goes in or comes out of a module: its path with :in or :out, and the shape of one step.">
+      <div class="scroll">
       <table class="tree">
         <thead>
           <tr>
@@ -72,9 +73,9 @@ function Network({ study }: { study: Document }): JSX.Element {
               <td>{module.role && <span class={`role ${module.role}`}>{module.role}</span>}</td>
               <td>
                 {module.sites.map((site) => (
-                  <code key={site.address} title={site.recorded ? "recorded" : site.suggested ? "suggested" : ""}>
+                  <code key={site.address} title={`${site.address}${site.recorded ? ", recorded" : site.suggested ? ", suggested" : ""}`}>
                     {site.recorded ? "● " : site.suggested ? "○ " : ""}
-                    {site.address} {site.shape.join("×")}
+                    {brief(site.address)} {site.shape.join("×")}
                   </code>
                 ))}
               </td>
@@ -82,8 +83,15 @@ function Network({ study }: { study: Document }): JSX.Element {
           ))}
         </tbody>
       </table>
+      </div>
     </Panel>
   );
+}
+
+/** An address by its last part: what comes before it is the module's place in the tree. */
+function brief(address: string): string {
+  const cut = address.lastIndexOf(".");
+  return cut < 0 ? address : `…${address.slice(cut + 1)}`;
 }
 
 function Next({ study }: { study: Document }): JSX.Element | null {

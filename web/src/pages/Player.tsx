@@ -170,8 +170,10 @@ function Playing({ episode, study }: { episode: EpisodePage; study: Overview | n
                       {found.features.slice(0, 12).map((one) => (
                         <tr key={one.index}>
                           <td>
-                            <Pin address={addressOf(dictionary, one.index)} />
-                            <FeatureName dictionary={dictionary} index={one.index} label={one.label} />
+                            <span class="pinnable">
+                              <Pin address={addressOf(dictionary, one.index)} />
+                              <FeatureName dictionary={dictionary} index={one.index} label={one.label} />
+                            </span>
                           </td>
                           <td class="number">{number(one.inside)}</td>
                           <td class="number">{number(one.outside)}</td>

@@ -136,7 +136,7 @@ export function Forest(props: {
   const left = 12 + longest * LETTER;
   const every = rows.flatMap((row) => [row.value, row.low, row.high, row.second ?? null]).filter((v): v is number => v !== null);
   const most = props.symmetric ?? Math.max(1e-9, ...every.map(Math.abs));
-  const x = scale(-most, most, left, width - 62);
+  const x = scale(-most, most, left + 6, width - 62);
   const height = 18 + rows.length * line;
   return (
     <svg class="chart" viewBox={`0 0 ${width} ${height}`} role="img" aria-label={props.label}>

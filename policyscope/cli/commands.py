@@ -165,6 +165,7 @@ def run_fit(given: Arguments) -> Said:
         recording=given.recording,
         penalties=given.penalties,
         behaviour=given.behaviour,
+        balance=given.balance,
         online=given.online,
         resume=given.resume,
         seed=given.seed,
@@ -801,6 +802,11 @@ FIT_OPTIONS = (
         default=0.0,
         metavar="X",
         help="weight of errors by what they change in the agent's outputs (0: none, try 3)",
+    ),
+    flag(
+        "--balance",
+        metavar="METRIC",
+        help="draw samples so that the values of this metric come evenly, rare states included",
     ),
     flag(
         "--online",

@@ -185,7 +185,7 @@ def identity_of(
         "choices": dictionary.choices(),
         "units": [dictionary.d_in, dictionary.d_out],
         "samples": source.count,
-        "data": str(getattr(source, "data_seed", "")),
+        "data": f"{getattr(source, 'data_seed', '')} {getattr(source, 'about', '')}".strip(),
         "seed": seed,
         "behaviour": 0.0 if behaviour is None else behaviour.weight,
     }

@@ -40,6 +40,8 @@ class InMemory:
     x: Float[Tensor, "step unit"]
     y: Float[Tensor, "_ target"]
     data_seed: int = 0
+    about: str = ""
+    """What else a fit that goes on where it was must find the same."""
 
     def __post_init__(self) -> None:
         x, y = checked(self.x, self.y)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +46,7 @@ from policyscope.scores.redundancy import (
 from policyscope.scores.score import UNKNOWN_EPISODES
 from policyscope.scores.stability import Stability, stability
 from policyscope.statistics.episodes import FEWEST_EPISODES
+from policyscope.studies.balance import balanced, metric_of
 from policyscope.studies.online import Online
 from policyscope.studies.streamed import (
     Streamed,
@@ -79,6 +81,8 @@ class Samples:
     """For scoring what was chosen; empty where there are too few episodes."""
     data_seed: int = 0
     """Decides the order of the samples in a fit."""
+    balance: str | None = None
+    """The metric whose values the fit sees evenly; None for the samples as they come."""
 
     @property
     def count(self) -> int:
@@ -88,16 +92,22 @@ class Samples:
     @cached_property
     def source(self) -> InMemory:
         """What is fitted on, as a source for fits."""
-        return InMemory(self.x, self.y, self.data_seed)
+        return InMemory(self.x, self.y, self.data_seed, about=self.balance or "")
 
 
 Sampled = Samples | Streamed | Online
 
 
 def gather(
-    recording: Recording, reads: Site, writes: Site | Sequence[Site], seed: int
+    recording: Recording,
+    reads: Site,
+    writes: Site | Sequence[Site],
+    seed: int,
+    balance: str | None = None,
 ) -> Samples | Streamed:
     """The samples of a read site and its written ones, streamed where memory is too small.
+
+    With `balance` those that are fitted on are drawn so that the values of that metric come evenly.
 
     Of several written sites y is the units of one after another.
 
@@ -115,12 +125,24 @@ def gather(
     if len(episode) == 0:
         raise InvalidInput(f"Recording {recording.name!r} is empty. Record some steps first.")
     fitted_on, choose_on, held_out = split(np.unique(episode), seed)
+    places = prod(places_of(recording.spec(str(reads))))
+    values = None if balance is None else metric_of(recording, balance, fitted_on, places)
     if is_too_large(recording, reads, targets):
+        if balance is not None:
+            raise InvalidInput(
+                f"Recording {recording.name!r} is too large to hold in memory, and only what is "
+                "held can be balanced. Record less of it under another name."
+            )
         return stream(recording, reads, targets, fitted_on, choose_on, held_out, seed)
     x, y = read_pairs(recording, reads, targets, fitted_on)
     choose_x, choose_y = read_pairs(recording, reads, targets, choose_on) if choose_on else (x, y)
+    if values is not None:
+        chosen = torch.from_numpy(balanced(values, np.random.default_rng(seed)))
+        is_one = y is x
+        x = x[chosen]
+        y = x if is_one else y[chosen]
     parts = (tuple(sorted(part)) for part in (fitted_on, choose_on, held_out))
-    return Samples(x, y, choose_x, choose_y, *parts, data_seed=seed)
+    return Samples(x, y, choose_x, choose_y, *parts, data_seed=seed, balance=balance)
 
 
 def check_places(recording: Recording, reads: Site, writes: Site) -> None:
@@ -374,6 +396,7 @@ def notes_of(
         **choice.to_json(),
         "recording": None if recording is None else recording.name,
         "samples": samples.count,
+        "balance": samples.balance if isinstance(samples, Samples) else None,
         "recording_seed": None if recording is None else recording.header.seed,
         "seen": sorted((*samples.fitted_on, *samples.choose_on)),
         "choose_on": list(samples.choose_on),

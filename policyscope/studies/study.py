@@ -333,6 +333,7 @@ class Study(Store):
         recording: str | None = None,
         penalties: Sequence[float] = (),
         behaviour: float = 0.0,
+        balance: str | None = None,
         online: int | None = None,
         resume: bool = False,
         seed: int = 0,
@@ -341,8 +342,9 @@ class Study(Store):
         """Fits a dictionary from several seeds; keeps the one that explains other episodes best.
 
         Several `writes` are for a cross-layer transcoder. `behaviour` above 0 also asks for errors
-        that do not change what the agent does, see `sensitivity`. With `online` nothing recorded is
-        used: the agent plays that many samples anew for each pass. `schedule` are parts of the
+        that do not change what the agent does, see `sensitivity`. `balance` names a metric whose
+        values the fit is to see evenly, so that rare states count. With `online` nothing recorded
+        is used: the agent plays that many samples anew for each pass. `schedule` are parts of the
         kind's schedule to change, as `epochs=20`. With `resume` a fit that was stopped goes on
         where it was, and ends with the weights it would have had.
         """
@@ -354,6 +356,7 @@ class Study(Store):
             recording=recording,
             penalties=penalties,
             behaviour=behaviour,
+            balance=balance,
             online=online,
             resume=resume,
             seed=seed,
@@ -369,6 +372,7 @@ class Study(Store):
         recording: str | None = None,
         penalties: Sequence[float] = (),
         behaviour: float = 0.0,
+        balance: str | None = None,
         online: int | None = None,
         resume: bool = False,
         seed: int = 0,
@@ -390,10 +394,12 @@ class Study(Store):
                 rows = min(default_rows(online, None), most_rows(self.environment_id))
                 if len(targets) > 1:
                     raise InvalidInput("A fit while the agent plays writes one site.")
+                if balance is not None:
+                    raise InvalidInput("A fit while the agent plays takes states as they come.")
                 sites = (read, write)
                 samples = Online(self.agent, self.maker(), sites, online or 0, rows, seed)
             else:
-                samples = gather(source, read, targets, seed)
+                samples = gather(source, read, targets, seed, balance)
                 place(dictionaries, source, targets)
             choices = fit_choices(
                 samples,

@@ -67,7 +67,7 @@ VERBS = [
         # A study takes the parts of a schedule by name.
         plain_only=frozenset({"x", "y", "schedule", "data_seed", "held_out", "checkpoint"}),
         study_only=frozenset(
-            {"reads", "writes", "name", "penalties", "online", "resume", "schedule"}
+            {"reads", "writes", "name", "penalties", "balance", "online", "resume", "schedule"}
         ),
         # A plain fit takes what errors do; a study finds it out, and takes what they count for.
         retyped=frozenset({"behaviour"}),

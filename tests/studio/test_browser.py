@@ -269,6 +269,28 @@ def test_a_sweep_is_read_and_an_evaluation_started(seen: Seen) -> None:
     expect(page.locator("#result")).to_contain_text("return")
 
 
+def test_what_nobody_has_looked_at_is_looked_at_from_the_page(
+    browser: Any, shown_study: Study, tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(shown_study.directory, tmp_path / "study"))
+    (directory / "features" / "layer2" / "k2" / "features.json").unlink()
+    context = browser.new_context()
+    with served(Study.open(directory)) as port:
+        found = Seen(context.new_page(), f"http://127.0.0.1:{port}")
+        page = found.go("features/layer2/k2")
+        expect(page.get_by_role("alert")).to_contain_text("Nobody has looked")
+        page.get_by_role("link", name="Look at them now").click()
+        page.get_by_role("button", name="Start", exact=True).click()
+        page.locator("#under-way").get_by_role("link", name="look").click()
+        expect(page.get_by_text("2 of 2")).to_be_visible()
+        page.get_by_role("link", name="Correlations").click()
+        expect(page.get_by_label("Dictionary")).to_have_value("layer2/k2")
+        context.close()
+    # The browser itself says of an answer that it was a 404.
+    assert [said for said in found.trouble if "404" not in said] == []
+    assert found.foreign == []
+
+
 def test_a_job_is_cancelled_and_a_wrong_one_refused(light: Seen) -> None:
     page = light.go("experiments")
     start = page.locator("#start-one")

@@ -19,16 +19,22 @@ import { FeatureName } from "./parts/feature";
 import { Data, useDocument } from "./parts/load";
 import { provider } from "./provider";
 import type { Provider } from "./provider";
-import { go, href, usePlace } from "./router";
+import { go, href, ofFeature, usePlace } from "./router";
 import { colourOf, pins, setTheme, theme, togglePin } from "./state";
 import type { Theme } from "./state";
 import "./style.css";
 
+/** The dictionary that was looked at last: other pages are of the same if they are not told. */
+const last = { dictionary: "" };
+
 function Page(): JSX.Element {
   const { page, rest } = usePlace();
   const study = useDocument<Study>("overview").value;
-  const first = study?.dictionaries.find((one) => one.has.features) ?? study?.dictionaries[0];
+  const known = study?.dictionaries ?? [];
+  const first = known.find((one) => one.name === last.dictionary) ?? known.find((one) => one.has.features) ?? known[0];
   const dictionary = rest || first?.name || "";
+  if (["features", "corr", "live"].includes(page) && rest) last.dictionary = rest;
+  if (page === "f") last.dictionary = ofFeature(rest)[0];
   const recording = rest || study?.recordings[0]?.name || "";
   switch (page) {
     case "":

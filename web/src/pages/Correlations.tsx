@@ -6,7 +6,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Correlations as Document, Overview, Scatter } from "../documents";
 import { number, plural, signed, spoken } from "../format";
 import { scale } from "../parts/charts";
-import { Another, FeatureName, Frames } from "../parts/feature";
+import { Another, FeatureName, Frames, LookFirst } from "../parts/feature";
 import { Load, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { asSvg } from "../parts/pen";
@@ -26,7 +26,7 @@ export function Correlations({ dictionary }: { dictionary: string }): JSX.Elemen
       <h1>
         Correlations <Another page="corr" dictionary={dictionary} known={study?.dictionaries.map((one) => one.name) ?? []} />
       </h1>
-      <Load<Document> path={`correlations/${dictionary}`}>{(found) => <Map found={found} />}</Load>
+      <Load<Document> path={`correlations/${dictionary}`} help={<LookFirst dictionary={dictionary} />}>{(found) => <Map found={found} />}</Load>
     </>
   );
 }

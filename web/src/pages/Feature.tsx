@@ -6,7 +6,7 @@ import { useContext, useState } from "preact/hooks";
 import type { FeaturePage, LabelEntry, Overview, Status, Verdict } from "../documents";
 import { number, percent, plural, signed, spoken } from "../format";
 import { Dose, Forest, Histogram, Pad } from "../parts/charts";
-import { Badge, FeatureName, Finding, Frames, Pin, effectWords } from "../parts/feature";
+import { Badge, FeatureName, Finding, Frames, LookFirst, Pin, effectWords } from "../parts/feature";
 import { Data, Load, Trouble, useDocument } from "../parts/load";
 import { AskModel } from "../parts/model";
 import { Panel } from "../parts/panel";
@@ -16,7 +16,7 @@ import { href, ofFeature } from "../router";
 export function Feature({ rest }: { rest: string }): JSX.Element {
   const [dictionary, index] = ofFeature(rest);
   return (
-    <Load<FeaturePage> path={`feature/${dictionary}/${index}`}>
+    <Load<FeaturePage> path={`feature/${dictionary}/${index}`} help={<LookFirst dictionary={dictionary} />}>
       {(feature, again) => <Page key={feature.address} feature={feature} again={again} />}
     </Load>
   );

@@ -5,7 +5,7 @@ import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } fro
 
 import type { Actions, FeaturePage, FeatureRow, FeatureTable, Overview, Status, Verdict } from "../documents";
 import { number, percent, plural, signed, spoken } from "../format";
-import { Badge, Another, FeatureName, Finding, Frames, Pin, addressOf } from "../parts/feature";
+import { Badge, Another, FeatureName, Finding, Frames, LookFirst, Pin, addressOf } from "../parts/feature";
 import { Data, Load, Trouble, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { amend, go, href, usePlace } from "../router";
@@ -23,7 +23,7 @@ export function Features({ dictionary }: { dictionary: string }): JSX.Element {
       <h1>
         Features <Dictionaries dictionary={dictionary} />
       </h1>
-      <Load<FeatureTable> path={`features/${dictionary}`}>{(table, again) => <Listing table={table} again={again} />}</Load>
+      <Load<FeatureTable> path={`features/${dictionary}`} help={<LookFirst dictionary={dictionary} />}>{(table, again) => <Listing table={table} again={again} />}</Load>
     </>
   );
 }

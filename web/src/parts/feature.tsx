@@ -107,6 +107,20 @@ export function Another(props: { page: string; what?: string; dictionary: string
   );
 }
 
+/** Where nobody has looked at the features of a dictionary yet: the way to have it done. */
+export function LookFirst({ dictionary }: { dictionary: string }): JSX.Element | null {
+  const study = useDocument<Overview>("overview").value;
+  const known = study?.dictionaries.find((one) => one.name === dictionary);
+  if (!useContext(Data).canWrite || !known || known.has.features) return null;
+  return (
+    <p>
+      <a class="button" href={href("experiments", "", { verb: "features", sweep: dictionary })}>
+        Look at them now
+      </a>
+    </p>
+  );
+}
+
 export function Pin(props: { address: string }): JSX.Element {
   const colour = colourOf(props.address);
   return (

@@ -51,6 +51,8 @@ export function useDocument<T>(path: string | null, every = 0): Loaded<T> {
 export function Load<T>(props: {
   path: string;
   every?: number;
+  /** What can be done about an error, shown below it. */
+  help?: ComponentChildren;
   children: (value: T, again: () => void) => ComponentChildren;
 }): JSX.Element {
   const { value, error, again } = useDocument<T>(props.path, props.every ?? 0);
@@ -62,7 +64,14 @@ export function Load<T>(props: {
       </>
     );
   }
-  if (error) return <Trouble error={error} again={again} />;
+  if (error) {
+    return (
+      <>
+        <Trouble error={error} again={again} />
+        {props.help}
+      </>
+    );
+  }
   return (
     <p class="quiet" role="status">
       Loading …

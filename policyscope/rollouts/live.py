@@ -8,7 +8,7 @@ snapshot where the world can, and plays the episode again from its seed where it
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ class Live:
     """One agent at play; `with` closes its world."""
 
     agent: Agent
-    make_environment: Callable[[int], Environment]
+    # Not kept: whoever gives it mostly keeps this, and would go only when cycles are looked for.
+    make_environment: InitVar[Callable[[int], Environment]]
     dictionary: Dictionary
     metrics: Sequence[Metric] = ()
     deterministic: bool = False
@@ -102,9 +103,9 @@ class Live:
     held: Any = field(default=None, init=False)
     """The action a person holds the agent to; None while it decides by itself."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, make_environment: Callable[[int], Environment]) -> None:
         self.rows = 2 if self.has_twin else 1
-        self.environment = self.make_environment(self.rows)
+        self.environment = make_environment(self.rows)
         if self.environment.rows != self.rows:
             raise InvalidInput(
                 f"{self.environment.id} made {self.environment.rows} rows where {self.rows} play."

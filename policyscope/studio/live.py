@@ -23,6 +23,7 @@ from policyscope.document import strict
 from policyscope.errors import EnvironmentFailed, InvalidInput, PolicyscopeError, UnknownName
 from policyscope.studies.study import Study
 from policyscope.studio.captions import Captions
+from policyscope.studio.known import Knowledge
 from policyscope.studio.play import Change, Play, Start, check_rate
 from policyscope.studio.received import check_call, parse
 
@@ -57,6 +58,7 @@ class Session:
     """Says an explanation in other words; may take its time."""
     turn: AbstractContextManager[Any] = field(default_factory=threading.Lock)
     """Held by whoever asks for other words."""
+    knowledge: Knowledge | None = None
     play: Play | None = field(default=None, init=False)
     is_playing: bool = field(default=False, init=False)
 
@@ -198,7 +200,7 @@ class Session:
         """Begins an episode and plays it, edited and with these features shown from step 0 on."""
         asked = Start(dictionary, seed, deterministic, fps, twin)
         self._end()
-        self.play = Play(self.study, asked)
+        self.play = Play(self.study, asked, knowledge=self.knowledge)
         self._period = 1 / fps
         self.is_playing = True
         self.say(**self.play.hello())
@@ -367,6 +369,7 @@ class Sessions:
         self.rephrase = rephrase
         self.most = most
         self.turn = threading.Lock()
+        self.knowledge = Knowledge(study)
         self.count = 0
 
     async def converse(self, socket: WebSocket) -> None:
@@ -379,7 +382,7 @@ class Sessions:
             return
         self.count += 1
         outbox = Outbox()
-        session = Session(self.study, outbox.put, self.rephrase, self.turn)
+        session = Session(self.study, outbox.put, self.rephrase, self.turn, self.knowledge)
         ends = [
             asyncio.ensure_future(listen(socket, session)),
             asyncio.ensure_future(outbox.deliver(socket)),

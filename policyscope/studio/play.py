@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from policyscope.dictionaries.dictionary import Dictionary
@@ -27,6 +26,7 @@ from policyscope.interventions.steer import steer
 from policyscope.rollouts.live import AGENT, TWIN, Live
 from policyscope.studies.labels import Labels
 from policyscope.studies.study import Study
+from policyscope.studio.known import Knowledge
 from policyscope.studio.wire import encode, png
 from policyscope.studio.words import Firing, explain, keys_of
 
@@ -35,7 +35,6 @@ MOST_EDITS = 64
 MOST_PINNED = 64
 FASTEST = 240.0
 """Steps per second."""
-ENCODED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -69,42 +68,10 @@ def check_rate(fps: float) -> None:
         raise InvalidInput(f"fps is {fps}; expected more than 0 and at most {FASTEST:g}.")
 
 
-@dataclass
-class Maxima:
-    """The largest code of each feature, and where that is known from."""
-
-    values: Float[np.ndarray, " feature"]
-    source: Literal["features", "recording", "play"]
-
-    def unit(self, feature: int) -> float:
-        """What slider and share count in; 1 for a feature that was never seen to fire."""
-        return float(self.values[feature]) or 1.0
-
-    def shares(self, codes: Float[np.ndarray, " feature"]) -> Float[np.ndarray, " feature"]:
-        """The codes as shares of their maxima."""
-        return codes / np.where(self.values > 0, self.values, 1.0)
-
-
-def maxima_of(study: Study, dictionary: Dictionary, cards: Sequence[Mapping[str, Any]]) -> Maxima:
-    """As `features` found them, else on a part of the recording, else as play shows them."""
-    if len(cards) == len(dictionary):
-        found = [card["max"] or 0.0 for card in cards]
-        return Maxima(np.array(found, np.float32), "features")
-    sample = study.sample_of(dictionary)
-    values = np.zeros(len(dictionary), np.float32)
-    if sample is None:
-        return Maxima(values, "play")
-    with torch.no_grad():
-        for part in sample.split(ENCODED_AT_ONCE):
-            np.maximum(values, dictionary.encode(part).amax(0).numpy(), out=values)
-    return Maxima(values, "recording")
-
-
 def labels_of(
-    study: Study, dictionary: Dictionary, cards: Sequence[Mapping[str, Any]]
+    study: Study, dictionary: Dictionary, rules: Mapping[int, Mapping[str, Any] | None]
 ) -> dict[int, str]:
     """What features are called, see `Labels.called`; never by a refuted word."""
-    rules = {card["index"]: card.get("label") for card in cards}
     labels = Labels(study.directory)
     found = {
         index: labels.called(dictionary.name, index, rules.get(index))
@@ -124,14 +91,15 @@ class Play:
     study: Study
     start: Start
     pinned: tuple[int, ...] = ()
+    knowledge: Knowledge | None = None
+    """Shared by all sessions of the study."""
     episode: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
         self.dictionary = self.study.dictionary(self.start.dictionary)
-        known = self.study.result("features", self.dictionary.name, "features.json")
-        cards = [] if known is None else known["features"]
-        self.maxima = maxima_of(self.study, self.dictionary, cards)
-        self.labels = labels_of(self.study, self.dictionary, cards)
+        known = (self.knowledge or Knowledge(self.study)).of(self.dictionary)
+        self.maxima = known.maxima
+        self.labels = labels_of(self.study, self.dictionary, known.rules)
         metrics = self.study.metrics()
         self.can_draw = True
         self.live = Live(

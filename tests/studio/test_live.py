@@ -1,8 +1,10 @@
 """Live play over a real socket: what is asked for happens, and whatever is sent is answered."""
 
+import gc
 import io
 import json
 import queue
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from policyscope.dictionaries.topk import TopK
 from policyscope.errors import EnvironmentFailed, InvalidInput
 from policyscope.studies.study import Study
+from policyscope.studio.known import Knowledge
 from policyscope.studio.live import Session, next_due
 from policyscope.studio.play import Change, Play, Start
 from policyscope.studio.wire import decode
@@ -367,6 +370,38 @@ def test_maxima_come_from_the_recording_where_nobody_looked_at_features(own_stud
     expected = [card["max"] for card in found["features"]]
     np.testing.assert_allclose(play.maxima.values, expected, rtol=1e-4)
     play.close()
+
+
+def test_sessions_share_what_is_known_until_the_files_change(
+    own_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge = Knowledge(own_study)
+    dictionary = own_study.dictionary(NAME)
+    first = knowledge.of(dictionary)
+    monkeypatch.setattr("policyscope.studio.known.find", None)  # it is asked nothing more
+    second = knowledge.of(dictionary)
+    np.testing.assert_array_equal(second.maxima.values, first.maxima.values)
+    second.maxima.values[:] = -1  # one's own
+    assert (knowledge.of(dictionary).maxima.values >= 0).all()
+    monkeypatch.undo()
+    (own_study.directory / "features" / NAME / "features.json").unlink()
+    assert knowledge.of(dictionary).maxima.source == "recording"
+    assert not knowledge.of(dictionary).rules
+
+
+def test_a_play_that_is_over_leaves_nothing_behind(own_study: Study) -> None:
+    """Not even until cycles are looked for: its tensors are few objects and much memory."""
+    gc.disable()
+    try:
+        play = Play(own_study, Start(NAME))
+        play.edit([Change(1, "steer", 2.0)])
+        play.advance()
+        left = [weakref.ref(one) for one in (play.dictionary, play.live, play.live.agent)]
+        play.close()
+        del play
+        assert [one() for one in left] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_words_say_causes_and_deeds() -> None:

@@ -166,7 +166,7 @@ def test_a_cell_shows_the_pages(kernel: Kernel, own_study: Study) -> None:
         )
         cell = page.frame_locator("iframe")
         playwright.expect(cell.locator("h1")).to_contain_text("Features")
-        assert cell.get_by_role("link", name="Live").count() == 0
+        assert cell.get_by_role("link", name="Live", exact=True).count() == 0
         cell.get_by_role("link", name="#1").first.click()
         playwright.expect(cell.locator("#when-it-fires svg")).to_be_visible()
         playwright.expect(cell.locator(".strip canvas").first).to_be_visible()

@@ -22,6 +22,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from policyscope.cli import main as policyscope
 from policyscope.studies.study import Study
+from policyscope.studies.views.views import Views
 from policyscope.studio.app import create_app
 from policyscope.studio.server import Server, listen
 from policyscope.studio.token import new_token
@@ -54,11 +55,8 @@ def build(directory: Path) -> None:
 
 def places(study: Study) -> dict[str, str]:
     """The address of every page, by the name of its picture."""
-    names = [
-        name for name in study.dictionaries() if study.result("features", name, "features.json")
-    ]
-    swept = [name for name in names if study.result("experiments", name, "sweep.json")]
-    name = next((one for one in reversed(swept) if one.endswith("k8")), (swept or names)[-1])
+    names = described(study)
+    name = shown(study)
     wide = max(names, key=lambda one: len(study.dictionary(one)))
     feature, second = strongest(study, name)[:2]
     nudged = next(
@@ -81,6 +79,26 @@ def places(study: Study) -> dict[str, str]:
         "report": "report",
     }
     return found if nudged is None else {**found, "nudge": f"x/{nudged}/nudge"}
+
+
+def described(study: Study) -> list[str]:
+    """The dictionaries whose features were looked at."""
+    names = study.dictionaries()
+    return [name for name in names if study.result("features", name, "features.json")]
+
+
+def shown(study: Study) -> str:
+    """The dictionary that most pages show: a swept one, of eight features if there is one."""
+    names = described(study)
+    swept = [name for name in names if study.result("experiments", name, "sweep.json")]
+    return next((one for one in reversed(swept) if one.endswith("k8")), (swept or names)[-1])
+
+
+def draw(study: Study) -> None:
+    """Stores pictures of every moment on the page of the feature that is shown."""
+    name = shown(study)
+    page = Views(study).get(f"feature/{name}/{strongest(study, name)[0]}")
+    study.frames(moments=[one["moment"] for group in page["intervals"] for one in group["moments"]])
 
 
 def strongest(study: Study, name: str) -> list[int]:
@@ -180,6 +198,7 @@ def main() -> None:
     if not (given.study / "study.json").exists():
         build(given.study)
     study = Study.open(given.study)
+    draw(study)
     take(study, given.every or IMAGES, given.every is not None)
 
 

@@ -404,8 +404,17 @@ def test_a_file_opens_without_a_server(browser: Any, shown_study: Study, tmp_pat
     found.page.goto(path.as_uri())
     expect(found.page.locator("#network")).to_contain_text("fc2:in")
     assert found.page.get_by_role("link", name="Live", exact=True).count() == 0
-    found.page.goto(f"{path.as_uri()}#/f/{NAME}/0")
-    expect(found.page.locator("#when-it-fires svg")).to_be_visible()
+    for place, part in (
+        (f"f/{NAME}/0", "#when-it-fires svg"),
+        (f"features/{NAME}", "table.features"),
+        ("episodes/main", "#episodes table"),
+        (f"x/{NAME}/sweep", "#all-settings table"),
+        (f"x/{NAME}/nudge", "#searched svg"),
+        (f"corr/{NAME}?feature=0&metric=pole_angle", ".heat canvas.cells"),
+    ):
+        found.page.goto(f"{path.as_uri()}#/{place}")
+        expect(found.page.locator(part)).to_be_visible()
+        expect(found.page.get_by_role("alert")).to_have_count(0)
     context.close()
     found.check()
 

@@ -88,11 +88,14 @@ const PAGES: [string, string, string][] = [
   ["report", "Report", "r"],
 ];
 
+/** Pages that need what is not there: a socket for live play, a disk for a report, the weights. */
+const ELSEWHERE: Record<Provider["kind"], string[]> = { server: [], notebook: ["live", "report"], file: ["live", "report", "compare"] };
+
 function Shell({ data }: { data: Provider }): JSX.Element {
   const place = usePlace();
   const study = useDocument<Study>("overview");
   const [isFinding, setFinding] = useState(false);
-  const shown = data.kind === "server" ? PAGES : PAGES.filter(([page]) => page !== "live" && page !== "report");
+  const shown = PAGES.filter(([page]) => !ELSEWHERE[data.kind].includes(page));
   const inside: Record<string, string> = { f: "features", ep: "episodes", x: "experiments" };
   const current = inside[place.page] ?? place.page;
   // At once, so that the next key finds what this one has changed.

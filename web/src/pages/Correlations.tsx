@@ -1,13 +1,13 @@
 /** Features against metrics: a map of correlations with alike rows side by side; a cell opens the evidence. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useContext, useEffect, useRef } from "preact/hooks";
 
 import type { Correlations as Document, Overview, Scatter } from "../documents";
 import { number, plural, signed, spoken } from "../format";
 import { scale } from "../parts/charts";
 import { Another, FeatureName, Frames, LookFirst } from "../parts/feature";
-import { Load, useDocument } from "../parts/load";
+import { Data, Load, useDocument } from "../parts/load";
 import { Panel } from "../parts/panel";
 import { asSvg } from "../parts/pen";
 import type { Pen } from "../parts/pen";
@@ -33,6 +33,7 @@ export function Correlations({ dictionary }: { dictionary: string }): JSX.Elemen
 
 function Map({ found }: { found: Document }): JSX.Element {
   const { query } = usePlace();
+  const isFile = useContext(Data).kind === "file";
   const [row, column] = [query.get("feature"), query.get("metric")];
   const chosen = found.features.findIndex((one) => String(one.index) === row);
   const metric = column === null ? -1 : found.metrics.indexOf(column);
@@ -57,7 +58,11 @@ function Map({ found }: { found: Document }): JSX.Element {
         >
           {found.features.length === 0 || found.metrics.length === 0 ? <p class="quiet">No metric was recorded, or there are fewer than four episodes: policyscope record STUDY</p> : <Heat found={found} chosen={[chosen, metric]} />}
         </Panel>
-        {chosen >= 0 && metric >= 0 && row && column ? (
+        {chosen >= 0 && metric >= 0 && row && column && isFile ? (
+          <p>
+            <FeatureName dictionary={found.dictionary} index={Number(row)} label={found.features[chosen]?.label ?? ""} /> with <b>{spoken(column)}</b>: r {signed(found.r[chosen]?.[metric] ?? null)} [{signed(found.low[chosen]?.[metric] ?? null)}, {signed(found.high[chosen]?.[metric] ?? null)}]. <span class="quiet">The steps behind it are in the studio.</span>
+          </p>
+        ) : chosen >= 0 && metric >= 0 && row && column ? (
           <Load<Scatter> path={`scatter/${found.dictionary}/${row}/${column}`}>{(dots) => <Evidence found={found} chosen={chosen} metric={metric} dots={dots} />}</Load>
         ) : (
           <p class="quiet">Choose a cell to see the steps and the moments behind it.</p>

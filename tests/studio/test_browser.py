@@ -354,6 +354,7 @@ def test_pages_and_features_are_found_by_what_one_types(light: Seen) -> None:
     page.keyboard.press("Control+k")
     box = page.get_by_role("dialog").get_by_role("textbox")
     box.fill(f"{NAME}#3")
+    expect(page.get_by_role("dialog").get_by_role("link").first).to_have_text(f"feature {NAME}#3")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("#3")
     page.keyboard.press("g")

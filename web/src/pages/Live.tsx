@@ -133,17 +133,17 @@ function useEdits(session: Session, query: URLSearchParams): [Edit[], Change] {
 
 /** The keyboard: shortcuts of the page, and the controls of the agent while somebody holds them. */
 function useHands(session: Session, isNow: boolean): [boolean, (to: boolean) => void] {
-  const [isHeld, setHeld] = useState(false);
+  // A hand holds one episode; asked of the session itself, whose news the page may not have drawn.
+  const placeOf = (): string => `${session.starts}/${session.now?.header.ended ?? ""}`;
+  const [heldAt, setHeldAt] = useState<string | null>(null);
+  const isHeld = heldAt === placeOf();
   const down = useRef<string[]>([]);
   const hold = (to: boolean): void => {
     down.current = [];
-    setHeld(to);
+    setHeldAt(to ? placeOf() : null);
     if (!to) session.act(null);
     else if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
   };
-  const header = session.now?.header;
-  const place = `${session.starts}/${header?.ended ?? ""}`;
-  useEffect(() => setHeld(false), [place]);
   useEffect(() => {
     const actionOf = (key: string): number | null => session.hello?.keys[key] ?? session.hello?.keys[key.toLowerCase()] ?? null;
     const idle = (): number | null => {

@@ -3,7 +3,8 @@
     python -m benchmarks.behaviour [--weights X …] [--kinds KIND …] [--agents NAME …]
 
 The last hidden layers of agents in ../shared/agents (or $POLICYSCOPE_AGENTS) are recorded, and each
-kind is fitted there as an autoencoder at every weight, from the same seed and on the same samples.
+kind is fitted there as an autoencoder at every weight, from the same seed and on the same samples,
+as wide as the spectrum advises.
 All scores are of episodes that the fit never saw; the share of equal actions is that with the
 reconstruction spliced in, with its 95 % interval over episodes.
 """
@@ -21,6 +22,7 @@ import torch
 from benchmarks.agents import FOLDER, suggested
 from policyscope.agents.loading import CHECKPOINTS
 from policyscope.dictionaries.dictionary import DICTIONARIES
+from policyscope.dictionaries.spectrum import Spectrum
 from policyscope.studies.study import Study
 from policyscope.table import Column, Table
 
@@ -29,7 +31,7 @@ AGENTS = {
     "Enduro, dueling DQN": ("xinjinghao_duelddqn_enduro", "ALE/Enduro-v5", 30_000),
     "Pong, A3C with GRU": ("baby_a3c_pong", "Pong-v4", 20_000),
 }
-EXPANSION, ACTIVE = 4, 8
+ACTIVE, EPOCHS = 16, 60
 WEIGHTS = (0.0, 1.0, 3.0, 10.0)
 COLUMNS = (
     Column("agent", side="left"),
@@ -67,17 +69,17 @@ def main() -> None:
 
 def measured(study: Study, site: str, kind: str, weight: float) -> tuple[float, float, float, str]:
     """Unexplained, L0, dead and the share of equal actions of one fit."""
-    units = study.recording().spec(site).shape[0]
-    one = DICTIONARIES.get(kind)(width=EXPANSION * units, k=ACTIVE)
+    width = Spectrum.of(torch.from_numpy(study.recording().read(site))).advised_width(ACTIVE)
+    one = DICTIONARIES.get(kind)(width=width, k=ACTIVE)
     one.name = f"{kind}-{weight:g}"
-    study.fit(one, reads=site, writes=site, behaviour=weight, seeds=1)
+    study.fit(one, reads=site, writes=site, behaviour=weight, seeds=1, epochs=EPOCHS)
     found = study.score(one.name, episodes=0)
     same = found.agreement and found.agreement.same
     return (
         found.reconstruction.unexplained,
         found.reconstruction.l0,
         found.reconstruction.dead,
-        "" if same is None else f"{same.value:.3f} [{same.low:.3f}, {same.high:.3f}]",
+        "" if same is None else same.write(".3f"),
     )
 
 

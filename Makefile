@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench browser clean
+.PHONY: help demo test check format bench browser bundle clean
 
 help:
 	@echo 'make demo    train, record, decompose, explain and intervene on a CartPole agent; writes a report'
@@ -28,7 +28,7 @@ demo: .venv/runtime.stamp
 test: .venv/dev.stamp browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: .venv/dev.stamp
+check: .venv/dev.stamp bundle
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -38,6 +38,15 @@ check: .venv/dev.stamp
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+# What is committed of the studio's pages must be what their sources build to. Where they cannot be
+# built, a test still compares the sources with those that the committed pages name.
+bundle:
+	@if ! command -v npm >/dev/null || ! (cd web && npm install --no-save --silent >/dev/null 2>&1); then \
+		echo 'The pages of the studio cannot be built here (npm and its registry are missing).'; \
+	else \
+		(cd web && npm run --silent build) && git diff --exit-code --stat -- policyscope/studio/static; \
+	fi
 
 # The studio is tested in a real browser. Where none can be had those tests are skipped and say so.
 browser:

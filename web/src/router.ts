@@ -1,6 +1,6 @@
 /** The address of what is looked at: a path and a query after `#`, so that every view is a link. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 /** Where we are; null where the address of the page says so. */
 let inside: string | null = null;
@@ -70,9 +70,11 @@ export function amend(changes: Record<string, string | number | null>, isStep = 
 
 export function usePlace(): Place {
   const [hash, setHash] = useState(here());
-  useEffect(() => {
+  useLayoutEffect(() => {
     const moved = (): void => setHash(here());
     window.addEventListener("hashchange", moved);
+    // The place may have changed between drawing and listening.
+    moved();
     return () => window.removeEventListener("hashchange", moved);
   }, []);
   return parse(hash);
